@@ -1,0 +1,108 @@
+"""The model card: a Hugging Face README for a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..edge.calibration import Thresholds
+from ..edge.run import Run
+from .verify import Comparison, comparison_table
+
+NOTICE = """\
+face_detector.tflite is the BlazeFace short-range model of MediaPipe
+(mediapipe/modules/face_detection/face_detection_short_range.tflite, unchanged).
+Copyright The MediaPipe Authors, licensed under the Apache License, Version 2.0:
+https://www.apache.org/licenses/LICENSE-2.0
+"""
+
+_FRONT_MATTER = """\
+---
+library_name: tflite
+pipeline_tag: image-classification
+license: other
+license_name: research-non-commercial
+tags: [deepfake-detection, face-forgery-detection, tflite, int8, on-device]
+---
+"""
+
+_LIMITS = """\
+- A verdict is evidence, not proof. Do not accuse, punish or publish on the strength of it alone.
+- The probabilities are calibrated for pictures like the training data. For other cameras, other people and other
+  generators they are a guess, and a new kind of fake may look perfectly real to the model.
+- It judges faces alone: a real face in a forged scene, a false caption or a cloned voice are beyond it.
+- Faces that are small, turned far away, covered, blurred or heavily filtered are hard to find and hard to judge.
+- How errors are spread over ages, skin tones and sexes was not measured."""
+
+
+def model_card(
+    manifest: dict[str, Any],
+    run: Run,
+    reports: Sequence[dict[str, Any]],
+    comparisons: Sequence[Comparison],
+    data_notes: str,
+) -> str:
+    """Return MODEL_CARD.md; reports are the report.json of the run's evaluations."""
+    thresholds: Thresholds = run.thresholds
+    size, margin_ratio = run.input_size_px, run.margin_ratio
+    trained_on = "\n".join(f"- {source}" for source in manifest["trained_on"])
+    measured = "\n\n".join(_evaluation(report) for report in reports)
+    return f"""\
+{_FRONT_MATTER}
+# {manifest["name"]} {manifest["version"]}
+
+Tells real faces from fake ones. {run.backbone}, {size} x {size} pixels, float32 and int8, for phones, Raspberry Pis,
+laptops and servers. Made and read by facetell; any TFLite runtime can run it.
+
+## Use
+
+Find the face with `{manifest["face"]["file"]}` (BlazeFace short range, score at least {run.min_face_score}), cut the
+square {margin_ratio} times the longer side of its box, moved into the picture, resize it to {size} x {size}, and give
+raw RGB 0..255 to `float32.tflite` (float32) or `int8.tflite` (uint8). The outputs are [real, fake]; the calibrated
+probability is sigmoid(logit(fake) / temperature + bias) with the values in `model.json`.
+
+Fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}, uncertain between: {thresholds.chosen_at}.
+
+## Training data
+
+{trained_on}
+
+{data_notes.strip()}
+
+License of the model: {manifest["license"]}.
+
+## Measured
+
+{measured or "This model was exported before it was evaluated."}
+
+The files against the Keras model, on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops; the
+split that chose the best epoch, the calibration and the thresholds):
+
+{chr(10).join(comparison_table(comparisons))}
+
+## Limits
+
+{_LIMITS}
+"""
+
+
+def _evaluation(report: dict[str, Any]) -> str:
+    head = ("condition", "set", "real / fake", "AUC (95 %)", "accuracy", "real called fake", "fake called real")
+    lines = [
+        f"{report['split'].capitalize()} split, {report['pictures']} face crops, split sha256 "
+        f"`{report['split_sha256'][:16]}` (`facetell evaluate RUN --split {report['split']}`):",
+        "",
+        f"| {' | '.join(head)} | uncertain |",
+        f"|{'---|' * (len(head) + 1)}",
+    ]
+    for condition, by_source in report["results"].items():
+        for source, m in by_source.items():
+            auc = "-" if m["auc"] is None else f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
+            cells = [condition, source, f"{m['real']} / {m['fake']}", auc, f"{m['accuracy']:.3f}"]
+            cells += [_share(m[name]) for name in ("real_called_fake", "fake_called_real", "uncertain")]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

@@ -1,0 +1,23 @@
+"""What a .tflite file says of itself, so that MediaPipe Tasks and unzip can read it."""
+
+from __future__ import annotations
+
+from mediapipe.tasks.python.metadata.metadata_writers import metadata_writer
+
+from ..edge.bundle import LABELS_FILE
+from ..edge.manifest import LABELS
+
+DESCRIPTION = (
+    "Tells real faces from fake ones in a square RGB face crop, 0..255. Two outputs: the probabilities of real and "
+    "fake, before calibration. A verdict is evidence, not proof. For research, not for commercial use."
+)
+
+
+def with_metadata(model: bytes, name: str) -> bytes:
+    """Return a .tflite classifier with name, description, normalisation (none) and labels inside."""
+    writer = metadata_writer.MetadataWriter.create(bytearray(model))
+    writer.add_general_info(name, DESCRIPTION)
+    writer.add_image_input([0.0], [1.0])
+    writer.add_classification_output(metadata_writer.Labels().add(list(LABELS), exported_filename=LABELS_FILE))
+    content, _ = writer.populate()
+    return bytes(content)

@@ -1,0 +1,1 @@
+"""What runs on the device: numpy, OpenCV, Pillow, click, rich and a TFLite runtime, and nothing else of the project."""

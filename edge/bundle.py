@@ -1,0 +1,164 @@
+"""The bundle: a folder (or a zip of it) with everything a verdict needs, checked by hash before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .calibration import Calibration, Thresholds
+from .errors import ModelError
+
+FORMAT = 1
+MANIFEST = "model.json"
+FACE_DETECTOR = "face_detector.tflite"
+LABELS_FILE = "labels.txt"
+CARD = "MODEL_CARD.md"
+PRECISIONS = ("float32", "int8")
+MAX_FILE_BYTES = 64 * 2**20
+
+DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "default"
+"""The model that ships with facetell; models/ stands beside edge/ in a checkout and in an installation alike."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """One .tflite file of a bundle and the calibration that belongs to it."""
+
+    precision: str
+    file: str
+    sha256: str
+    size_bytes: int
+    calibration: Calibration
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle; every file's bytes are those whose hash the manifest names."""
+
+    name: str
+    version: str
+    backbone: str
+    input_size_px: int
+    margin_ratio: float
+    min_face_score: float
+    face_detector: bytes
+    classifiers: dict[str, Classifier]
+    thresholds: Thresholds
+    manifest: dict[str, Any]
+
+    def classifier(self, precision: str = "auto") -> Classifier:
+        """Return the classifier of a precision; auto takes the first of float32, int8.
+
+        Raises ModelError when the bundle has none of that precision.
+        """
+        if precision == "auto":
+            precision = next(known for known in PRECISIONS if known in self.classifiers)
+        if precision not in self.classifiers:
+            raise ModelError(f"the model {self.name} has no {precision} file; it has: {', '.join(self.classifiers)}")
+        return self.classifiers[precision]
+
+    @property
+    def identity(self) -> str:
+        """Name and version, as results name the model."""
+        return f"{self.name} {self.version}"
+
+
+def load_bundle(path: Path = DEFAULT_BUNDLE) -> Bundle:
+    """Load a bundle's folder or zip.
+
+    Raises ModelError when it is missing or incomplete, or when a file's sha256 differs from the manifest's (the message
+    names the file); no runtime sees a file before that.
+    """
+    try:
+        if path.is_dir():
+            return _load(path, lambda name: _read_file(path / name))
+        if not path.exists():
+            raise ModelError(f"there is no model at {path}; wanted a bundle's folder or zip (see: facetell export)")
+        with zipfile.ZipFile(path) as archive:
+            root = _root_in_zip(archive)
+            return _load(path, lambda name: _read_member(archive, root + name))
+    except zipfile.BadZipFile as error:
+        raise ModelError(f"{path} is not a bundle; wanted a folder or zip with a {MANIFEST}") from error
+
+
+def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
+    try:
+        manifest = json.loads(read(MANIFEST))
+    except (OSError, KeyError) as error:
+        raise ModelError(f"{path} is not a bundle: it has no readable {MANIFEST}") from error
+    except ValueError as error:
+        raise ModelError(f"{path}/{MANIFEST} is not JSON: {error}") from error
+    try:
+        if manifest["format"] != FORMAT:
+            raise ModelError(
+                f"{path} has bundle format {manifest['format']!r}; this facetell reads {FORMAT}; upgrade it"
+            )
+        files = {name: manifest["files"][name] for name in PRECISIONS if name in manifest["files"]}
+        if not files:
+            raise ModelError(f"{path} lists no model files; wanted one of {', '.join(PRECISIONS)}")
+        return Bundle(
+            name=str(manifest["name"]),
+            version=str(manifest["version"]),
+            backbone=str(manifest["backbone"]),
+            input_size_px=int(manifest["input"]["size"]),
+            margin_ratio=float(manifest["face"]["margin_ratio"]),
+            min_face_score=float(manifest["face"]["min_score"]),
+            face_detector=_checked(path, read, manifest["face"]["file"], manifest["face"]["sha256"]),
+            classifiers={
+                precision: Classifier(
+                    precision=precision,
+                    file=entry["file"],
+                    sha256=entry["sha256"],
+                    size_bytes=int(entry["size_bytes"]),
+                    calibration=Calibration(float(entry["temperature"]), float(entry["bias"])),
+                    content=_checked(path, read, entry["file"], entry["sha256"]),
+                )
+                for precision, entry in files.items()
+            },
+            thresholds=Thresholds(**manifest["thresholds"]),
+            manifest=manifest,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path}/{MANIFEST} is not a manifest of format {FORMAT}: {type(error).__name__} {error}"
+        ) from error
+
+
+def _checked(path: Path, read: Callable[[str], bytes], name: str, sha256: str) -> bytes:
+    if Path(name).name != name:
+        raise ModelError(f"{path}: the manifest names the file {name!r} outside the bundle; refused")
+    try:
+        content = read(name)
+    except (OSError, KeyError) as error:
+        raise ModelError(f"{path} lacks {name}, which its manifest lists") from error
+    got = hashlib.sha256(content).hexdigest()
+    if got != sha256:
+        raise ModelError(
+            f"{path}/{name} differs from its manifest (sha256 {got[:12]}…, wanted {sha256[:12]}…); refused"
+        )
+    return content
+
+
+def _read_file(path: Path) -> bytes:
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; refused")
+    return path.read_bytes()
+
+
+def _root_in_zip(archive: zipfile.ZipFile) -> str:
+    manifests = [name for name in archive.namelist() if name.split("/")[-1] == MANIFEST and name.count("/") <= 1]
+    if len(manifests) != 1:
+        raise ModelError(f"{archive.filename} is not a bundle: it holds {len(manifests)} files {MANIFEST}, wanted one")
+    return manifests[0].removesuffix(MANIFEST)
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > MAX_FILE_BYTES:
+        raise ModelError(f"{archive.filename}: {name} is larger than {MAX_FILE_BYTES >> 20} MiB; refused")
+    return archive.read(name)

@@ -1,0 +1,169 @@
+"""The command line of the edge: scan and info."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from .errors import SourceError
+
+if TYPE_CHECKING:
+    from .results import FileResult
+
+_FAILED_FILES = 3
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--model", type=click.Path(path_type=Path), help="Bundle, a folder or zip.  [default: the one shipped]")
+@click.option("--precision", type=click.Choice(["auto", "float32", "int8"]), default="auto", show_default=True)
+@click.option(
+    "--runtime", type=click.Choice(["auto", "tflite-runtime", "ai-edge-litert"]), default="auto", show_default=True
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Fake at or above it, real below, never uncertain.")
+@click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
+@click.option("--format", "format_", type=click.Choice(["table", "csv", "json", "jsonl"]), help="Of the results.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File for the results; its ending names the format."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def scan(
+    paths: tuple[Path, ...],
+    model: Path | None,
+    precision: str,
+    runtime: str,
+    threshold: float | None,
+    pre_cropped: bool,
+    format_: str | None,
+    output: Path | None,
+    quiet: bool,
+) -> int:
+    """Say of every face in pictures whether it is real or fake.
+
+    PATHS are pictures and folders of them; - reads paths from standard input, one a line. Results go to standard
+    output, as a table on a terminal and as CSV in a pipe. Exit status 3 says that some files could not be read.
+    """
+    from .bundle import DEFAULT_BUNDLE, load_bundle
+    from .detector import Detector
+    from .results import write_results
+    from .scan import expand_paths
+
+    if output is not None and output.exists():
+        raise SourceError(f"{output} exists already; choose another file with -o, or delete it first")
+    files = expand_paths(_with_stdin(paths))
+    detector = Detector(
+        load_bundle(model or DEFAULT_BUNDLE),
+        precision=precision,
+        runtime=runtime,
+        threshold=threshold,
+        pre_cropped=pre_cropped,
+    )
+    started = time.monotonic()
+    with _until_interrupted() as interrupted, _opened(output) as file:
+        results = _watched((detector.scan_file(path) for path in files), interrupted, show=not quiet)
+        counts = write_results(results, format_ or _format_of(output), file)
+        if not counts and not interrupted:
+            raise SourceError(f"no pictures in {', '.join(map(str, paths))}; wanted pictures or folders of them")
+    if not quiet:
+        click.echo(_summary(counts, time.monotonic() - started, stopped=bool(interrupted)), err=True)
+    if interrupted:
+        return _INTERRUPTED
+    return _FAILED_FILES if counts["error"] else 0
+
+
+@click.command()
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+def info(bundle: Path | None) -> None:
+    """Show what a bundle is, after checking every file in it against its hash."""
+    from .bundle import DEFAULT_BUNDLE, load_bundle
+    from .runtime import installed_runtimes
+
+    path = bundle or DEFAULT_BUNDLE
+    loaded = load_bundle(path)
+    manifest, thresholds = loaded.manifest, loaded.thresholds
+    lines = {
+        "model": f"{loaded.identity}, {loaded.backbone}, {loaded.input_size_px} px",
+        "at": str(path),
+        "files": ", ".join(f"{c.file} ({c.size_bytes / 1e6:.2f} MB)" for c in loaded.classifiers.values()),
+        "verdict": f"fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}; {thresholds.chosen_at}",
+        "trained on": ", ".join(manifest["trained_on"]),
+        "license": manifest["license"],
+        "runtimes here": ", ".join(installed_runtimes()) or "none",
+    }
+    for name, value in lines.items():
+        click.echo(f"{name:>14}  {value}")
+
+
+def _with_stdin(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if str(path) == "-":
+            yield from (Path(line) for line in sys.stdin.read().splitlines() if line)
+        else:
+            yield path
+
+
+def _format_of(output: Path | None) -> str:
+    if output is None:
+        return "table" if sys.stdout.isatty() else "csv"
+    return {".json": "json", ".jsonl": "jsonl", ".txt": "table"}.get(output.suffix.lower(), "csv")
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    from .files import replacing
+
+    if output is None:
+        yield sys.stdout
+    else:
+        with replacing(output) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[list[int]]:
+    """Yield a list that is empty until Ctrl-C; a second Ctrl-C ends the program at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _watched(results: Iterable[FileResult], interrupted: list[int], *, show: bool) -> Iterator[FileResult]:
+    """Pass results on until interrupted, with a count on a terminal's stderr."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), "scanning", MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as progress:
+        task = progress.add_task("scanning", total=None)
+        for result in results:
+            yield result
+            progress.advance(task)
+            if interrupted:
+                return
+
+
+def _summary(counts: Counter[str], seconds: float, *, stopped: bool) -> str:
+    total = counts.total()
+    parts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts.most_common())
+    return (
+        f"{'Stopped after' if stopped else 'Scanned'} {total} file{'s' * (total != 1)} in {seconds:.1f} s: {parts}. "
+        "A verdict is evidence, not proof."
+    )

@@ -1,0 +1,106 @@
+"""The table of labelled pictures that merge writes and every later stage reads: manifest.csv beside the pictures."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from .errors import DatasetError
+from .files import write_text
+
+MANIFEST = "manifest.csv"
+SKIPPED = "skipped.csv"
+LABELS = ("real", "fake")
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled picture."""
+
+    path: str
+    """Relative to the manifest's folder, with forward slashes."""
+    label: str
+    """real or fake."""
+    source: str
+    """The data set it came from."""
+    group: str
+    """Pictures of one group (a person, a video) never stand in two splits."""
+    split: str
+    """train, validation or test; empty while undecided; excluded where a stated split would leak."""
+    sha256: str
+    """Of the raw picture's bytes, here and in every later stage."""
+    width: int
+    height: int
+    stated_split: str = ""
+    """The split that the source itself states, if any; split respects it."""
+
+    @property
+    def is_fake(self) -> bool:
+        """Whether the label is fake."""
+        return self.label == "fake"
+
+
+_COLUMNS = tuple(field.name for field in fields(Record))
+
+
+def read_manifest(folder: Path) -> list[Record]:
+    """Return the records of folder/manifest.csv; raises DatasetError when it is missing or malformed."""
+    path = folder / MANIFEST
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{folder} has no {MANIFEST}; make it with: facetell merge RAW... -o {folder}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    return [_record(row, f"{path}, line {number}") for number, row in enumerate(rows, start=2)]
+
+
+def write_manifest(folder: Path, records: Iterable[Record]) -> None:
+    """Write folder/manifest.csv, whole or not at all."""
+    write_text(folder / MANIFEST, _table(_COLUMNS, [astuple(record) for record in records]))
+
+
+def write_skipped(folder: Path, skipped: Iterable[tuple[str, str]]) -> None:
+    """Write folder/skipped.csv: what was left out, and why."""
+    write_text(folder / SKIPPED, _table(("path", "reason"), skipped))
+
+
+def select(records: Iterable[Record], split: str) -> list[Record]:
+    """Return the records of one split; raises DatasetError when it lacks real or fake pictures."""
+    chosen = [record for record in records if record.split == split]
+    for label in LABELS:
+        if not any(record.label == label for record in chosen):
+            raise DatasetError(f"the {split} split has no {label} pictures; wanted both; run: facetell split CROPS")
+    return chosen
+
+
+def split_sha256(records: Iterable[Record]) -> str:
+    """Return a hash of which raw picture stands in which split under which label, whatever the order."""
+    lines = sorted(f"{record.sha256} {record.label} {record.split}" for record in records)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _record(row: dict[str, str], where: str) -> Record:
+    try:
+        record = Record(**{name: row[name] for name in _COLUMNS} | {k: int(row[k]) for k in ("width", "height")})
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{where} is not a manifest row; wanted the columns {', '.join(_COLUMNS)}") from error
+    if record.label not in LABELS:
+        raise DatasetError(f"{where}: the label is {record.label!r}, wanted real or fake")
+    if Path(record.path).is_absolute() or ".." in Path(record.path).parts:
+        raise DatasetError(f"{where}: the path {record.path!r} leaves the folder")
+    return record
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

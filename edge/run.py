@@ -1,0 +1,54 @@
+"""A training run's folder: what train writes, and evaluate and export read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .calibration import Calibration, Thresholds
+from .errors import DatasetError
+from .files import write_text
+
+RUN_FILE = "run.json"
+MODEL_FILE = "model.keras"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a finished training."""
+
+    backbone: str
+    crops: str
+    """The crops folder it was trained on."""
+    split_sha256: str
+    input_size_px: int
+    margin_ratio: float
+    min_face_score: float
+    pre_cropped: bool
+    calibration: Calibration
+    """Fitted on the validation split."""
+    thresholds: Thresholds
+    validation_auc: float
+    pictures: dict[str, int]
+    """'source label split' -> number of crops."""
+    arguments: dict[str, Any]
+    """Of the training, the seed among them."""
+    versions: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write folder/run.json."""
+        write_text(folder / RUN_FILE, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """Read folder/run.json; raises DatasetError when the folder holds no finished run."""
+        try:
+            values = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            calibration, thresholds = Calibration(**values["calibration"]), Thresholds(**values["thresholds"])
+            return cls(**values | {"calibration": calibration, "thresholds": thresholds})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f"{folder} holds no finished run; make one with: facetell train CROPS -o {folder}"
+            ) from error

@@ -1,0 +1,74 @@
+"""The TFLite interpreter, whichever package brings it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from .errors import ModelError, RuntimeMissingError
+
+RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+"""Package name -> module with the Interpreter class, in the order that 'auto' tries them."""
+
+
+def installed_runtimes() -> list[str]:
+    """Return the names of the TFLite runtimes that are installed, best first."""
+    return [name for name, module in RUNTIMES.items() if find_spec(module.partition(".")[0])]
+
+
+class TFLiteModel:
+    """One .tflite model, ready to run in one thread; not to be shared between threads."""
+
+    def __init__(self, content: bytes, runtime: str = "auto") -> None:
+        """Load a model from the bytes of its file, with the named runtime or the best one installed.
+
+        Raises RuntimeMissingError when there is no such runtime, ModelError when the bytes are no TFLite model.
+        """
+        self.runtime = _choose(runtime)
+        interpreter_class = _interpreter_class(self.runtime)
+        try:
+            self._interpreter: Any = interpreter_class(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
+        except SystemError as error:  # what tflite-runtime says under numpy 2, for which it was not built
+            raise RuntimeMissingError(
+                f"{self.runtime} does not work with numpy {np.__version__}; run: pip install 'numpy<2'"
+            ) from error
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"not a TFLite model that {self.runtime} can run: {error}") from error
+        self._input = self._interpreter.get_input_details()[0]
+        self._outputs = self._interpreter.get_output_details()
+        self.input_shape: tuple[int, ...] = tuple(self._input["shape"])
+        self.output_shapes: list[tuple[int, ...]] = [tuple(output["shape"]) for output in self._outputs]
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Run one batch of the model's input shape, cast to its input type, and return the outputs as float32."""
+        self._interpreter.set_tensor(self._input["index"], batch.astype(self._input["dtype"], copy=False))
+        self._interpreter.invoke()
+        return [_dequantised(self._interpreter.get_tensor(output["index"]), output) for output in self._outputs]
+
+
+def _choose(runtime: str) -> str:
+    installed = installed_runtimes()
+    if runtime == "auto":
+        if not installed:
+            raise RuntimeMissingError("no TFLite runtime is installed; run: pip install ai-edge-litert")
+        return installed[0]
+    if runtime not in installed:
+        has = ", ".join(installed) or "none"
+        raise RuntimeMissingError(f"the runtime {runtime} is not installed (installed: {has}); pip install {runtime}")
+    return runtime
+
+
+def _interpreter_class(runtime: str) -> Any:
+    try:
+        return import_module(RUNTIMES[runtime]).Interpreter
+    except ImportError as error:
+        raise RuntimeMissingError(f"{runtime} is installed but cannot be loaded here: {error}") from error
+
+
+def _dequantised(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    scale, zero_point = details["quantization"]
+    return (values.astype(np.float32) - zero_point) * np.float32(scale) if scale else values.astype(np.float32)

@@ -1,0 +1,38 @@
+"""Which files a scan is of, and their results one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .errors import SourceError
+from .images import SUFFIXES
+
+
+def expand_paths(paths: Iterable[Path]) -> Iterator[Path]:
+    """Return the files named, and in the order of their names all pictures in the folders named and below them.
+
+    Links to folders are not followed. A file that is named is taken whatever its ending, for its content decides; so is
+    a folder that cannot be listed, to be reported.
+
+    Raises SourceError at once when a path does not exist.
+    """
+    named = list(paths)
+    for path in named:
+        if not path.exists():
+            raise SourceError(f"{path} does not exist; wanted pictures or folders of them")
+    return (found for path in named for found in (_pictures_below(path) if path.is_dir() else [path]))
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        yield folder
+        return
+    for entry in entries:
+        if entry.is_dir():
+            if not entry.is_symlink():
+                yield from _pictures_below(entry)
+        elif entry.suffix.lower() in SUFFIXES:
+            yield entry

@@ -1,0 +1,59 @@
+"""The network: a MobileNetV3-Small that takes raw pixels and gives the probability of a fake."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import keras
+
+from ..edge.errors import DatasetError
+
+NAME = "mobilenet_v3_small"
+BACKBONE_LAYER = "MobileNetV3Small"
+DROPOUT = 0.2
+
+BATCH_NORM_MOMENTUM = 0.99
+"""Keras sets .999 here, which a fine-tune of a few hundred steps leaves behind: inference then sees other statistics
+than training did, and calls nearly everything fake. .99 follows the weights within about a hundred batches."""
+
+
+def build_model(size_px: int = 224, weights: str = "imagenet") -> keras.Model:
+    """Return an untrained detector: (B, S, S, 3) float32 RGB 0..255 in, p_fake (B, 1) out.
+
+    weights is 'imagenet' (downloaded by Keras), 'none', or a file of backbone weights without its top.
+    Raises DatasetError when the weights cannot be loaded.
+    """
+    backbone = keras.applications.MobileNetV3Small(
+        input_shape=(size_px, size_px, 3), include_top=False, weights=None, pooling="avg", name=BACKBONE_LAYER
+    )
+    _load_weights(backbone, weights)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = BATCH_NORM_MOMENTUM
+    image = keras.Input((size_px, size_px, 3), name="image")
+    features = keras.layers.Dropout(DROPOUT)(backbone(image))
+    return keras.Model(image, keras.layers.Dense(1, activation="sigmoid", name="p_fake")(features), name="facetell")
+
+
+def _load_weights(backbone: keras.Model, weights: str) -> None:
+    if weights == "none":
+        return
+    try:
+        if weights == "imagenet":
+            downloaded = keras.applications.MobileNetV3Small(
+                input_shape=backbone.input_shape[1:], include_top=False, weights="imagenet", pooling="avg"
+            )
+            backbone.set_weights(downloaded.get_weights())
+        elif not Path(weights).is_file():
+            raise DatasetError(f"the weights file {weights} does not exist; wanted a file, imagenet or none")
+        else:
+            backbone.load_weights(weights)
+    except DatasetError:
+        raise
+    except Exception as error:  # urllib, h5py and Keras each raise their own
+        raise DatasetError(
+            f"the weights {weights!r} cannot be loaded ({error}); give a MobileNetV3-Small .weights.h5 file without "
+            "its top to --weights, or none"
+        ) from error

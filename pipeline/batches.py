@@ -1,0 +1,62 @@
+"""Face crops in batches for training: augmented, and balanced over labels and sources."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ..edge.images import read_image
+from ..edge.manifest import LABELS, Record
+from .augment import augment
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """One epoch of augmented batches: (B, S, S, 3) float32 RGB 0..255, labels (B, 1), weights (B,).
+
+    Every batch depends on seed, epoch and its index alone, so that a resumed run sees what a whole one would have.
+    """
+
+    def __init__(self, crops: Path, records: Sequence[Record], size_px: int, batch_size: int, seed: int, epoch: int):
+        super().__init__(workers=2, max_queue_size=8)
+        self._crops, self._records, self._size_px, self._batch_size = crops, records, size_px, batch_size
+        self._seed = (seed, epoch)
+        rng = np.random.default_rng(self._seed)
+        repeats = source_repeats(records)
+        repeats = np.floor(repeats) + (rng.random(len(records)) < repeats % 1)
+        self._order = rng.permutation(np.repeat(np.arange(len(records)), repeats.astype(int)))
+        self._weights = class_weights(records)
+
+    def __len__(self) -> int:
+        """Return the number of whole batches."""
+        return max(1, len(self._order) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return images, labels (1 = fake) and sample weights of one batch."""
+        rng = np.random.default_rng((*self._seed, index))
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        records = [self._records[number] for number in chosen]
+        images = [augment(read_image(self._crops / record.path), self._size_px, rng) for record in records]
+        labels = np.array([[record.is_fake] for record in records], np.float32)
+        weights = np.array([self._weights[record.label] for record in records], np.float32)
+        return np.stack(images).astype(np.float32), labels, weights
+
+
+def source_repeats(records: Sequence[Record]) -> np.ndarray:
+    """Return how often an epoch shows each picture on average, (N,): in proportion to 1 / sqrt(size of its source).
+
+    A small source is thus seen more often than its share, without being learnt by heart. The mean is 1.
+    """
+    sizes = Counter(record.source for record in records)
+    repeats = np.array([sizes[record.source] ** -0.5 for record in records])
+    return repeats / repeats.mean()
+
+
+def class_weights(records: Sequence[Record]) -> dict[str, float]:
+    """Return the weight of each label that makes both count the same in an epoch."""
+    repeats = source_repeats(records)
+    labels = np.array([record.label for record in records])
+    return {label: float(repeats.sum() / (2 * repeats[labels == label].sum())) for label in LABELS}

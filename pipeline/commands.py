@@ -1,0 +1,173 @@
+"""The command line of the pipeline: merge, crop, split, train, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .train import EpochRow
+
+_FOLDER = click.Path(path_type=Path)
+
+
+class Ratios(click.ParamType):
+    """Three shares such as 70/15/15, as fractions of their sum."""
+
+    name = "A/B/C"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Return the fractions; train and validation must not be zero."""
+        try:
+            shares = [float(share) for share in value.split("/")]
+            train, validation, test = shares
+        except ValueError:
+            self.fail(f"{value!r} is not three numbers such as 70/15/15", param, ctx)
+        if not (train > 0 and validation > 0 and test >= 0 and sum(shares) < float("inf")):
+            self.fail(f"{value!r} leaves nothing for train or validation", param, ctx)
+        return tuple(share / sum(shares) for share in shares)
+
+
+@click.command()
+@click.argument("raw", nargs=-1, type=_FOLDER)
+@click.option("--kaggle", multiple=True, metavar="OWNER/NAME", help="Also fetch this Kaggle data set; may be repeated.")
+@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the merged data set.")
+def merge(raw: tuple[Path, ...], kaggle: tuple[str, ...], output: Path) -> None:
+    """Bring raw folders and zips of real and fake pictures together."""
+    from .merge import merge as merge_sources
+    from .sources import fetch_kaggle, open_source
+
+    if not raw and not kaggle:
+        raise click.UsageError("name at least one RAW folder or zip, or a data set with --kaggle")
+    sources = [*map(open_source, raw), *map(fetch_kaggle, kaggle)]
+    with counter("merging") as advance:
+        report = merge_sources(sources, output, progress=advance)
+    left_out = report.skipped_by_kind()
+    reasons = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common()) or "nothing"
+    click.echo(f"{output}: {report.count('real')} real and {report.count('fake')} fake pictures; left out: {reasons}")
+    if report.unchanged:
+        click.echo("It held exactly these already; nothing was changed.")
+    elif left_out:
+        click.echo(f"What was left out stands in {output / 'skipped.csv'}.")
+
+
+@click.command()
+@click.argument("dataset", type=_FOLDER)
+@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the crops.")
+@click.option("--faces", type=click.Choice(["largest", "all"]), default="largest", show_default=True)
+@click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
+@click.option(
+    "--margin-ratio", type=click.FloatRange(1, 3), help="Side of the crop over that of the face box.  [default: 1.3]"
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
+def crop(
+    dataset: Path, output: Path, faces: str, pre_cropped: bool, margin_ratio: float | None, workers: int | None
+) -> None:
+    """Cut the faces out of a merged DATASET; can be stopped and run again."""
+    from .crop import MARGIN_RATIO, CropSettings
+    from .crop import crop as crop_faces
+
+    settings = CropSettings(margin_ratio=margin_ratio or MARGIN_RATIO, faces=faces, pre_cropped=pre_cropped)
+    with counter("cropping") as advance:
+        records, skipped = crop_faces(dataset, output, settings, workers=workers, progress=advance)
+    click.echo(f"{output}: {len(records)} face crops; {len(skipped)} pictures gave none")
+    if skipped:
+        click.echo(f"Which, and why, stands in {output / 'skipped.csv'}.")
+
+
+@click.command()
+@click.argument("crops", type=_FOLDER)
+@click.option("--ratios", type=Ratios(), default="70/15/15", show_default=True, help="Of train, validation and test.")
+@click.option("--seed", default=0, show_default=True)
+def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
+    """Decide which pictures of CROPS train, validate and test."""
+    from .split import split as split_crops
+
+    with counter("comparing") as advance:
+        report = split_crops(crops, ratios=ratios, seed=seed, progress=advance)
+    for (source, label, part), count in sorted(report.counts().items()):
+        click.echo(f"{source:24} {label:5} {part:11} {count:8}")
+    click.echo(f"{report.near_duplicates} near-duplicates kept on one side; split sha256 {report.sha256[:16]}")
+
+
+@click.command()
+@click.argument("crops", type=_FOLDER)
+@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the run.")
+@click.option("--weights", default="imagenet", show_default=True, help="To start from: imagenet, none or a file.")
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--h5", is_flag=True, help="Also write model.h5.")
+def train(
+    crops: Path, output: Path, weights: str, epochs: int, batch_size: int, learning_rate: float, seed: int, h5: bool
+) -> None:
+    """Train a detector on CROPS; goes on where it was when it is stopped and run again."""
+    from .train import TrainSettings
+    from .train import train as train_model
+
+    settings = TrainSettings(
+        weights=weights, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+    )
+    with training_display(epochs) as callbacks:
+        run = train_model(crops, output, settings, h5=h5, **callbacks)
+    click.echo(f"{output}: best validation AUC {run.validation_auc:.4f}")
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN", type=_FOLDER)
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
+@click.option("--crops", type=_FOLDER, help="Other crops than the run's own.")
+@click.option("-o", "--output", type=_FOLDER, help="Folder for the report.  [default: RUN/evaluation-SPLIT]")
+def evaluate(run_folder: Path, split: str, crops: Path | None, output: Path | None) -> None:
+    """Measure a finished RUN per data set, on clean, re-saved and shrunken pictures."""
+    from .evaluate import REPORT_MD, metrics_table
+    from .evaluate import evaluate as evaluate_run
+
+    output = output or run_folder / f"evaluation-{split}"
+    report = evaluate_run(
+        run_folder, output, crops=crops, split=split, progress=lambda name: click.echo(f"scoring {name} ...", err=True)
+    )
+    click.echo("\n".join(metrics_table(report.results)))
+    click.echo(f"Report with pictures: {output / REPORT_MD}")
+
+
+@contextmanager
+def counter(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal's stderr; call with what is done and in all."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def training_display(epochs: int) -> Iterator[dict[str, Any]]:
+    """Show each epoch as a line and the time left as a bar on stderr; yield train's callbacks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), "time left", TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting", total=epochs)
+
+        def on_batch(epoch: int, batch: int, batches: int) -> None:
+            text = f"epoch {epoch}/{epochs}, batch {batch}/{batches}"
+            progress.update(task, completed=epoch - 1 + batch / batches, description=text)
+
+        def on_epoch(row: EpochRow) -> None:
+            console.print(
+                f"epoch {row.epoch}/{epochs} ({row.phase}): loss {row.loss:.3f}, accuracy {row.accuracy:.3f}; "
+                f"validation AUC {row.validation_auc:.4f}; {row.pictures_per_s:.0f} pictures/s",
+                highlight=False,
+            )
+
+        yield {"on_batch": on_batch, "on_epoch": on_epoch}

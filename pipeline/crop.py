@@ -1,0 +1,192 @@
+"""Face crops for training: MediaPipe finds the faces, edge/faces.py cuts them, on all cores, and it can be resumed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..edge.errors import DatasetError, ImageError, SourceError
+from ..edge.faces import Face, crop_face, largest_face, resize_face, saved_size_px
+from ..edge.files import claim_folder, replacing
+from ..edge.images import read_image
+from ..edge.manifest import MANIFEST, Record, read_manifest, write_manifest, write_skipped
+
+SETTINGS = "crop.json"
+MIN_FACE_SCORE = 0.5
+MARGIN_RATIO = 1.3
+"""Side of the network's square over the longer side of the face box: forehead, chin and cheeks, little background."""
+
+_JOURNAL = "crop.partial.jsonl"
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How faces become crops; a bundle carries it on, so that the edge cuts them alike."""
+
+    input_size_px: int = 224
+    """The network's input; stored crops are a seventh larger."""
+    margin_ratio: float = MARGIN_RATIO
+    min_face_score: float = MIN_FACE_SCORE
+    faces: str = "largest"
+    """largest or all."""
+    pre_cropped: bool = False
+    """The pictures are face crops already: only resize them."""
+
+
+def read_settings(crops: Path) -> CropSettings:
+    """Return the settings that a crops folder was made with; raises DatasetError when it is no such folder."""
+    try:
+        return CropSettings(**json.loads((crops / SETTINGS).read_text())["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{crops} is not a crops folder; make it with: facetell crop DATASET -o {crops}") from error
+
+
+def crop(
+    dataset: Path,
+    output: Path,
+    settings: CropSettings,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Record], list[tuple[str, str]]]:
+    """Cut the faces of a merged data set into output/{real,fake}/*.png and return its records and what was skipped.
+
+    Pictures without a face are skipped and reported. A run that was stopped goes on where it was; the same run over a
+    finished output changes nothing. progress is called with pictures done and in all.
+
+    Raises DatasetError when output holds something else, or a label would be left without pictures.
+    """
+    records = read_manifest(dataset)
+    description = {"settings": asdict(settings), "pictures": sorted(record.sha256 for record in records)}
+    claim_folder(output, SETTINGS, json.dumps(description))
+    done = _read_journal(output)
+    waiting = [record for record in records if record.path not in done]
+    workers = workers or os.cpu_count() or 1
+    progress(len(done), len(records))
+    try:
+        with (output / _JOURNAL).open("a", encoding="utf-8") as journal:
+            for path, found in _crop_all(dataset, output, settings, waiting, workers):
+                done[path] = found
+                journal.write(json.dumps({"path": path} | found) + "\n")
+                journal.flush()
+                progress(len(done), len(records))
+    except OSError as error:
+        raise SourceError(f"cannot write {output}: {error.strerror or error}; choose another place with -o") from error
+    cropped = [
+        replace(
+            record, path=path, width=saved_size_px(settings.input_size_px), height=saved_size_px(settings.input_size_px)
+        )
+        for record in records
+        for path in done[record.path]["crops"]
+    ]
+    skipped = [(record.path, done[record.path]["reason"]) for record in records if not done[record.path]["crops"]]
+    for label in ("real", "fake"):
+        if not any(record.label == label for record in cropped):
+            raise DatasetError(f"no face was found in any {label} picture of {dataset}; nothing to train on")
+    if not (output / MANIFEST).exists():  # it may carry a split since
+        write_skipped(output, skipped)
+        write_manifest(output, cropped)
+    return cropped, skipped
+
+
+def _read_journal(output: Path) -> dict[str, dict[str, Any]]:
+    done = {}
+    if (output / _JOURNAL).exists():
+        for line in (output / _JOURNAL).read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:  # the line that a kill cut off
+                continue
+            done[entry.pop("path")] = entry
+    return done
+
+
+def _crop_all(
+    dataset: Path, output: Path, settings: CropSettings, records: list[Record], workers: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not records:
+        return
+    # Spawned, not forked: MediaPipe's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(settings,)) as pool:
+        try:
+            jobs = ((dataset / record.path, output, Path(record.path).with_suffix("")) for record in records)
+            yield from zip((record.path for record in records), pool.map(_crop_one, jobs, chunksize=8), strict=True)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+# What follows runs in the worker processes.
+_settings: CropSettings
+_find_faces: Callable[[np.ndarray], list[Face]]
+
+
+def _start_worker(settings: CropSettings) -> None:
+    global _settings, _find_faces
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the pool
+    _settings = settings
+    if not settings.pre_cropped:
+        _find_faces = mediapipe_finder(settings.min_face_score)
+
+
+def mediapipe_finder(min_score: float) -> Callable[[np.ndarray], list[Face]]:
+    """Return a function from a (H, W, 3) uint8 RGB picture to its faces, as MediaPipe's short-range model finds them."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    from mediapipe.python.solutions.face_detection import FaceDetection
+
+    detection = FaceDetection(min_detection_confidence=min_score, model_selection=0)
+
+    def find(image: np.ndarray) -> list[Face]:
+        height, width = image.shape[:2]
+        faces = []
+        for found in detection.process(image).detections or []:
+            box = found.location_data.relative_bounding_box
+            x, y = box.xmin * width, box.ymin * height
+            faces.append(Face((x, y, x + box.width * width, y + box.height * height), found.score[0]))
+        return faces
+
+    return find
+
+
+def _crop_one(job: tuple[Path, Path, Path]) -> dict[str, Any]:
+    picture, output, stem = job
+    try:
+        image = read_image(picture)
+    except ImageError as error:
+        return {"crops": [], "reason": str(error)}
+    crops = list(_crops(image))
+    paths = [stem.with_name(f"{stem.name}{f'-{index}' if index else ''}.png") for index in range(len(crops))]
+    for path, pixels in zip(paths, crops, strict=True):
+        with replacing(output / path) as partial:
+            Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)
+    return {"crops": [path.as_posix() for path in paths], "reason": "" if crops else "no face found"}
+
+
+def _crops(image: np.ndarray) -> Iterable[np.ndarray]:
+    size_px = saved_size_px(_settings.input_size_px)
+    if _settings.pre_cropped:
+        return [resize_face(image, size_px=size_px)]
+    faces = _find_faces(image)
+    if faces and _settings.faces == "largest":
+        faces = [largest_face(faces)]
+    return [
+        crop_face(
+            image,
+            face.box_xyxy,
+            size_px=size_px,
+            margin_ratio=_settings.margin_ratio,
+            surround_ratio=size_px / _settings.input_size_px,
+        )
+        for face in faces
+    ]

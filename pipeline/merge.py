@@ -1,0 +1,223 @@
+"""One labelled data set out of raw folders and zips in the layouts people have."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ..edge.errors import DatasetError, ImageError, SourceError
+from ..edge.images import SUFFIXES, read_image
+from ..edge.manifest import MANIFEST, Record, read_manifest, write_manifest, write_skipped
+from .sources import Source
+
+LABEL_FOLDERS = {
+    **dict.fromkeys(("real", "reals", "training_real", "train_real", "test_real", "original", "genuine"), "real"),
+    **dict.fromkeys(("fake", "fakes", "training_fake", "train_fake", "test_fake", "deepfake", "manipulated"), "fake"),
+}
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "validate"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+CSV_COLUMNS = {
+    "file": ("file", "path", "filename", "file_name", "image", "image_path", "original_path", "videoname", "name"),
+    "label": ("label_str", "label", "class", "target"),
+    "group": ("group", "source_video", "original", "video", "subject", "identity", "person"),
+    "split": ("split", "set", "subset", "partition"),
+}
+"""Headers that are understood, first match wins; the group of a file without one is its own stem."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A raw file that did not come in."""
+
+    path: str
+    kind: str
+    """duplicate, both labels, unreadable or no label."""
+    detail: str = ""
+
+
+@dataclass
+class MergeReport:
+    """What a merge brought in and what it left out."""
+
+    records: list[Record] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    unchanged: bool = False
+    """The output held exactly this already."""
+
+    def count(self, label: str) -> int:
+        """Return the number of pictures with a label."""
+        return sum(record.label == label for record in self.records)
+
+    def skipped_by_kind(self) -> Counter[str]:
+        """Return how many files were left out for which kind of reason."""
+        return Counter(skipped.kind for skipped in self.skipped)
+
+
+@dataclass(frozen=True)
+class _Tags:
+    label: str | None
+    group: str | None
+    split: str
+
+
+def merge(
+    sources: Iterable[Source], output: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> MergeReport:
+    """Bring raw data sets together in output/{real,fake} with a manifest.csv, each picture once.
+
+    Files with the same bytes come in once; with both labels, not at all. Running it again over the same output changes
+    nothing. progress is called with the pictures read and their number.
+
+    Raises DatasetError when a label has no pictures, or output holds something else already.
+    """
+    _check_output(output)
+    report = MergeReport()
+    origins: dict[str, tuple[Source, PurePosixPath]] = {}
+    by_hash: dict[str, Record] = {}
+    contradictory: set[str] = set()
+    pictures = [picture for source in sources for picture in _tagged_pictures(source)]
+    for number, (source, name, tags) in enumerate(pictures, start=1):
+        progress(number, len(pictures))
+        shown = _shown((source, name))
+        if tags.label is None:
+            report.skipped.append(Skipped(shown, "no label", "no folder called real or fake, no row in a csv"))
+            continue
+        try:
+            content = source.read(name)
+            height, width, _ = read_image(content).shape
+        except (ImageError, OSError) as error:
+            report.skipped.append(Skipped(shown, "unreadable", str(error)))
+            continue
+        sha256 = hashlib.sha256(content).hexdigest()
+        if first := by_hash.get(sha256):
+            if first.label != tags.label:
+                contradictory.add(sha256)
+            report.skipped.append(Skipped(shown, "duplicate", f"of {_shown(origins[sha256])}"))
+            continue
+        origins[sha256] = (source, name)
+        by_hash[sha256] = Record(
+            path=f"{tags.label}/{sha256[:20]}{name.suffix.lower()}",
+            label=tags.label,
+            source=source.name,
+            group=f"{source.name}/{tags.group or sha256[:20]}",
+            split=tags.split,
+            sha256=sha256,
+            width=width,
+            height=height,
+            stated_split=tags.split,
+        )
+    report.skipped += [Skipped(_shown(origins[sha256]), "both labels") for sha256 in sorted(contradictory)]
+    report.records = sorted(
+        (record for sha256, record in by_hash.items() if sha256 not in contradictory), key=lambda record: record.path
+    )
+    for label in ("real", "fake"):
+        if not report.count(label):
+            raise DatasetError(
+                f"no {label} pictures found ({len(report.skipped)} files left out); wanted folders such as real/ and "
+                "fake/, training_real/ and training_fake/, or a csv with the columns file and label"
+            )
+    _write(report, origins, output)
+    return report
+
+
+def _check_output(output: Path) -> None:
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).exists()):
+        raise DatasetError(f"{output} exists and is not a merged data set; choose another folder with -o")
+
+
+def _write(report: MergeReport, origins: dict[str, tuple[Source, PurePosixPath]], output: Path) -> None:
+    if (output / MANIFEST).exists():
+        if [_undecided(record) for record in read_manifest(output)] != [_undecided(r) for r in report.records]:
+            raise DatasetError(f"{output} holds another merge; choose another folder with -o, or delete it first")
+        report.unchanged = True
+        return
+    partial = output.with_name(f"{output.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        for record in report.records:
+            source, name = origins[record.sha256]
+            target = partial / record.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read(name))
+        write_skipped(
+            partial, [(skipped.path, f"{skipped.kind} {skipped.detail}".strip()) for skipped in report.skipped]
+        )
+        write_manifest(partial, report.records)
+        if output.exists():
+            output.rmdir()
+        partial.replace(output)
+    except OSError as error:
+        raise SourceError(f"cannot write {output}: {error.strerror or error}; choose another place with -o") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _undecided(record: Record) -> tuple[str, ...]:
+    # Without the split, which the split stage may have written since.
+    return record.path, record.label, record.source, record.group, record.stated_split
+
+
+def _shown(origin: tuple[Source, PurePosixPath]) -> str:
+    return f"{origin[0].name}/{origin[1]}"
+
+
+def _tagged_pictures(source: Source) -> list[tuple[Source, PurePosixPath, _Tags]]:
+    """Return every picture with its tags: from a csv that lists it, else from the folders above it."""
+    names = source.names()
+    pictures = [name for name in names if name.suffix.lower() in SUFFIXES]
+    tags = {name: _tags_from_folders(source.name, name) for name in pictures}
+    for name in names:
+        if name.suffix.lower() == ".csv":
+            tags |= _tags_from_csv(source, name, pictures)
+    return [(source, name, tags[name]) for name in pictures]
+
+
+def _tags_from_folders(source_name: str, name: PurePosixPath) -> _Tags:
+    # The nearest folder decides; the data set's own name counts last, for someone who passes .../real and .../fake.
+    folders = [part.lower() for part in reversed(name.parts[:-1])]
+    label = next((LABEL_FOLDERS[part] for part in [*folders, source_name.lower()] if part in LABEL_FOLDERS), None)
+    split = next((SPLIT_FOLDERS[part] for part in folders if part in SPLIT_FOLDERS), "")
+    return _Tags(label, None, split)
+
+
+def _tags_from_csv(source: Source, table: PurePosixPath, pictures: list[PurePosixPath]) -> dict[PurePosixPath, _Tags]:
+    """Return the tags of the files that a csv lists by path, or by a file name that is unique in the data set.
+
+    A csv without the columns file and label, or with labels other than real and fake, tags nothing.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(source.read(table).decode("utf-8-sig"))))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    columns = {
+        key: next((header for header in headers if rows and header in rows[0]), None)
+        for key, headers in CSV_COLUMNS.items()
+    }
+    if columns["file"] is None or columns["label"] is None:
+        return {}
+    existing = set(pictures)
+    stems = Counter(name.stem for name in pictures)
+    by_stem = {name.stem: name for name in pictures if stems[name.stem] == 1}
+
+    def cell(row: dict[str, str], key: str) -> str:
+        column = columns[key]
+        return (row.get(column) or "").strip() if column else ""
+
+    tags = {}
+    for row in rows:
+        listed = PurePosixPath(cell(row, "file"))
+        name = table.parent / listed if table.parent / listed in existing else by_stem.get(listed.stem)
+        label = LABEL_FOLDERS.get(cell(row, "label").lower())
+        if name is not None and label is not None:
+            group = PurePosixPath(cell(row, "group")).stem or name.stem
+            tags[name] = _Tags(label, group, SPLIT_FOLDERS.get(cell(row, "split").lower(), ""))
+    return tags

@@ -1,0 +1,124 @@
+"""The pictures in a run: one place for how plots look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from ..edge.calibration import Thresholds
+from ..edge.files import replacing
+from ..edge.images import read_image
+
+if TYPE_CHECKING:
+    from .train import EpochRow
+
+REAL_COLOUR, FAKE_COLOUR = "#0072b2", "#d55e00"  # Okabe and Ito: told apart by the colour-blind too
+
+mpl.rcParams.update(
+    {
+        "figure.dpi": 120,
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "legend.frameon": False,
+    }
+)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all, and close it."""
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+
+
+def plot_history(history: Sequence[EpochRow], path: Path) -> None:
+    """Draw loss, accuracy and validation AUC over the epochs."""
+    epochs = [row.epoch for row in history]
+    best = int(np.argmax([row.validation_auc for row in history]))
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4))
+    panels = {
+        "Loss": ([row.loss for row in history], [row.validation_loss for row in history]),
+        "Accuracy at 0.5": ([row.accuracy for row in history], [row.validation_accuracy for row in history]),
+        "Area under the ROC curve": (None, [row.validation_auc for row in history]),
+    }
+    for axis, (title, (training, validation)) in zip(axes, panels.items(), strict=True):
+        if training is not None:
+            axis.plot(epochs, training, color="#999999", marker=".", label="training (augmented)")
+        axis.plot(epochs, validation, color=REAL_COLOUR, marker=".", label="validation")
+        axis.axvline(epochs[best], color="#009e73", linestyle=":", label=f"best epoch, {epochs[best]}")
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.legend()
+    save_figure(figure, path)
+
+
+def plot_roc(path: Path, scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Draw the ROC curve of each condition's (labels, p_fake)."""
+    figure, axis = plt.subplots(figsize=(5, 5))
+    for (name, (labels, p_fake)), colour in zip(scores.items(), (REAL_COLOUR, FAKE_COLOUR, "#009e73"), strict=True):
+        if labels.all() or not labels.any():
+            continue
+        false_alarms, found, _ = roc_curve(labels, p_fake)
+        axis.plot(false_alarms, found, color=colour, label=f"{name}: AUC {roc_auc_score(labels, p_fake):.3f}")
+    axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="guessing")
+    axis.set(xlabel="share of real faces called fake", ylabel="share of fakes found", title="ROC", aspect="equal")
+    axis.legend(loc="lower right")
+    save_figure(figure, path)
+
+
+def plot_scores(path: Path, p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -> None:
+    """Draw how calibrated p_fake is spread for real and for fake faces, with the band that is called uncertain."""
+    figure, axis = plt.subplots(figsize=(7, 4))
+    bins = np.linspace(0, 1, 41).tolist()
+    axis.axvspan(thresholds.real, thresholds.fake, color="#f0e442", alpha=0.25, label="uncertain")
+    axis.hist(p_fake[~labels], bins, color=REAL_COLOUR, alpha=0.6, label=f"real, {int((~labels).sum())} faces")
+    axis.hist(p_fake[labels], bins, color=FAKE_COLOUR, alpha=0.6, label=f"fake, {int(labels.sum())} faces")
+    axis.set(xlabel="calibrated p_fake", ylabel="faces", title="Scores", xlim=(0, 1))
+    axis.legend()
+    save_figure(figure, path)
+
+
+def plot_confusion(path: Path, confusion: dict[str, dict[str, int]]) -> None:
+    """Draw label against verdict, with numbers and the share of each label."""
+    verdicts = list(next(iter(confusion.values())))
+    counts = np.array([[row[verdict] for verdict in verdicts] for row in confusion.values()])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axis = plt.subplots(figsize=(5.5, 3.6))
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        share = shares[row, column]
+        colour = "white" if share > 0.5 else "black"
+        axis.text(column, row, f"{count}\n{share:.1%}", ha="center", va="center", color=colour)
+    axis.set_xticks(range(len(verdicts)), verdicts)
+    axis.set_yticks(range(len(confusion)), list(confusion))
+    axis.set(xlabel="verdict", ylabel="truth", title="Verdicts at the thresholds")
+    axis.grid(visible=False)
+    save_figure(figure, path)
+
+
+def plot_worst(path: Path, real: Sequence[tuple[Path, str]], fake: Sequence[tuple[Path, str]]) -> None:
+    """Draw a contact sheet of the (picture, caption) of real faces that look most fake and fakes that look most real."""
+    columns = max(len(real), len(fake), 2) // 2 + 1
+    rows = [("Real, yet scored most like a fake", real), ("Fake, yet scored most like a real face", fake)]
+    figure = plt.figure(figsize=(1.7 * columns, 8.4), layout="constrained")
+    for part, (title, pictures) in zip(figure.subfigures(2, 1), rows, strict=True):
+        part.suptitle(title, x=0.01, ha="left")
+        axes = part.subplots(2, columns, squeeze=False).ravel()
+        for axis in axes:
+            axis.axis("off")
+        for axis, (picture, caption) in zip(axes, pictures, strict=False):
+            axis.imshow(read_image(picture))
+            axis.set_title(caption, fontsize=7)
+    save_figure(figure, path)

@@ -1,0 +1,133 @@
+"""Raw data sets as people have them: folders and zip archives, read without unpacking anything to disk."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from ..edge.errors import DatasetError
+
+MAX_FILES = 5_000_000
+MAX_FILE_BYTES = 256 * 2**20
+MAX_RATIO = 200
+"""Unpacked to packed bytes of one member: a picture hardly packs at all; zip bombs reach thousands."""
+
+_RATIO_FREE_BYTES = 2**20  # small text files pack very well, and do no harm
+
+
+class Source(Protocol):
+    """A raw data set: relative names, and the bytes behind each."""
+
+    name: str
+
+    def names(self) -> list[PurePosixPath]:
+        """Return the relative names of all files, sorted."""
+        ...
+
+    def read(self, name: PurePosixPath) -> bytes:
+        """Return one file's bytes; raises OSError when it cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder; links inside it are not followed."""
+
+    name: str
+    root: Path
+
+    def names(self) -> list[PurePosixPath]:
+        """Return the relative names of all regular files, sorted."""
+        return sorted(PurePosixPath(path.relative_to(self.root).as_posix()) for path in _walk(self.root))
+
+    def read(self, name: PurePosixPath) -> bytes:
+        """Return one file's bytes."""
+        path = self.root / name
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise OSError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        return path.read_bytes()
+
+
+class ZipSource:
+    """A zip archive, checked as a whole before anything in it is read."""
+
+    def __init__(self, path: Path) -> None:
+        """Open an archive; raises DatasetError when it is none, or holds what an honest data set does not."""
+        self.name = path.stem
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DatasetError(f"{path} is not a readable zip archive: {error}") from error
+        members = [member for member in self._archive.infolist() if not member.is_dir()]
+        if len(members) > MAX_FILES:
+            raise DatasetError(f"{path} holds {len(members)} files, more than {MAX_FILES}; refused")
+        for member in members:
+            if reason := _dangerous(member):
+                raise DatasetError(f"{path} is refused: {member.filename!r} {reason}; unpack and check it yourself")
+        self._members = {PurePosixPath(member.filename): member for member in members}
+
+    def names(self) -> list[PurePosixPath]:
+        """Return the relative names of all files, sorted."""
+        return sorted(self._members)
+
+    def read(self, name: PurePosixPath) -> bytes:
+        """Return one file's bytes, never more than its directory entry states."""
+        member = self._members[name]
+        try:
+            with self._archive.open(member) as file:
+                return file.read(member.file_size)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+            raise OSError(f"damaged in the archive: {error}") from error
+
+
+def open_source(path: Path) -> Source:
+    """Open a folder or zip archive as a raw data set; raises DatasetError when it is neither."""
+    if path.is_dir():
+        return FolderSource(path.resolve().name, path)
+    if path.is_file():
+        return ZipSource(path)
+    raise DatasetError(f"{path} does not exist; wanted a folder or a zip archive with real and fake pictures")
+
+
+def fetch_kaggle(handle: str) -> FolderSource:
+    """Download a Kaggle data set, or take it from kagglehub's cache, as a raw data set.
+
+    Raises DatasetError when Kaggle does not give it out: a wrong OWNER/NAME, no network, or no account where one is
+    needed (see kagglehub's own words in the message).
+    """
+    import kagglehub
+
+    try:
+        folder = kagglehub.dataset_download(handle)
+    except Exception as error:  # kagglehub passes on whatever requests raises
+        raise DatasetError(f"Kaggle's {handle!r} cannot be fetched (wanted OWNER/NAME): {error}") from error
+    return FolderSource(handle.rpartition("/")[2], Path(folder))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_symlink():
+            continue
+        if path.is_dir():
+            yield from _walk(path)
+        elif path.is_file():
+            yield path
+
+
+def _dangerous(member: zipfile.ZipInfo) -> str | None:
+    parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+    if ".." in parts or parts[0] == "/" or ":" in parts[0]:
+        return "points outside the archive"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "is a link"
+    if member.flag_bits & 1:
+        return "is encrypted"
+    if member.file_size > MAX_FILE_BYTES:
+        return f"unpacks to more than {MAX_FILE_BYTES >> 20} MiB"
+    if member.file_size > max(_RATIO_FREE_BYTES, MAX_RATIO * member.compress_size):
+        return f"unpacks to {member.file_size} bytes from {member.compress_size}, like a zip bomb"
+    return None

@@ -1,0 +1,249 @@
+"""Training: first the head, then the whole network; an epoch at a time, each resumable."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import keras
+import numpy as np
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+
+from ..edge.calibration import choose_thresholds, fit_calibration
+from ..edge.errors import DatasetError
+from ..edge.files import claim_folder, replacing
+from ..edge.manifest import Record, read_manifest, select, split_sha256
+from ..edge.run import MODEL_FILE, RUN_FILE, Run
+from ..edge.scoring import score_crops
+from .backbones import BACKBONE_LAYER, NAME, build_model
+from .batches import TrainingBatches
+from .crop import read_settings
+from .plots import plot_history
+
+HISTORY = "history.csv"
+CURVES = "curves.png"
+
+_PLAN = "train.json"
+_CHECKPOINTS = "checkpoints"
+_PACKAGES = ("tensorflow", "keras", "mediapipe", "numpy", "opencv-python-headless", "pillow", "facetell")
+_WARMUP_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a detector is trained."""
+
+    weights: str = "imagenet"
+    epochs: int = 30
+    head_epochs: int = 1
+    """Epochs at the start in which only the head learns."""
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    """Peak for the whole network; warm-up, then cosine to zero."""
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.05
+    patience: int = 8
+    """Epochs without a better validation AUC after which training stops."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One line of history.csv."""
+
+    epoch: int
+    phase: str
+    learning_rate: float
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_auc: float
+    duration_s: float
+    pictures_per_s: float
+
+
+def train(
+    crops: Path,
+    output: Path,
+    settings: TrainSettings,
+    *,
+    h5: bool = False,
+    on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
+    on_epoch: Callable[[EpochRow], None] = lambda row: None,
+) -> Run:
+    """Train a detector on the train split of a crops folder and write the run's folder.
+
+    The best epoch by validation AUC becomes model.keras, with calibration and thresholds from the validation split in
+    run.json. A killed training goes on from its last whole epoch when it is called again with the same settings.
+
+    A finished one is returned as it is. on_batch is called with epoch, batch and batches an epoch.
+
+    Raises DatasetError when a split lacks a label, or output holds another run.
+    """
+    records = read_manifest(crops)
+    training, validation = select(records, "train"), select(records, "validation")
+    crop_settings = read_settings(crops)
+    size_px = crop_settings.input_size_px
+    plan = asdict(settings) | {"split_sha256": split_sha256(records)}
+    claim_folder(output, _PLAN, json.dumps(plan, indent=2), beside=("dataset", "crops"))
+    if (output / RUN_FILE).exists():
+        return Run.read(output)
+    model, history = _start_or_resume(output, settings, size_px)
+    labels = np.array([record.is_fake for record in validation])
+    for epoch in range(len(history), settings.epochs):
+        if _is_exhausted(history, settings):
+            break
+        started = time.monotonic()
+        batches = TrainingBatches(crops, training, size_px, settings.batch_size, settings.seed, epoch)
+        if epoch in (0, settings.head_epochs):
+            _compile(model, settings, epoch, len(batches))
+        keras.utils.set_random_seed(settings.seed + epoch)
+        fitted = model.fit(
+            batches, verbose=0, shuffle=False, callbacks=[_BatchCallback(epoch, len(batches), on_batch)]
+        ).history
+        duration_s = time.monotonic() - started
+        p_fake = score_crops(model.predict_on_batch, crops, validation, size_px)
+        row = EpochRow(
+            epoch=epoch + 1,
+            phase="head" if epoch < settings.head_epochs else "whole",
+            learning_rate=float(model.optimizer.learning_rate),
+            loss=fitted["loss"][0],
+            accuracy=fitted["accuracy"][0],
+            validation_loss=float(log_loss(labels, p_fake, labels=[False, True])),
+            validation_accuracy=float(accuracy_score(labels, p_fake >= 0.5)),
+            validation_auc=float(roc_auc_score(labels, p_fake)),
+            duration_s=round(duration_s, 2),
+            pictures_per_s=round(len(batches) * settings.batch_size / duration_s, 2),
+        )
+        if row.validation_auc > max((earlier.validation_auc for earlier in history), default=0):
+            _save(model, output / MODEL_FILE)
+        history.append(row)
+        _write_history(output / HISTORY, history)
+        _save_checkpoint(model, output, row.epoch)
+        on_epoch(row)
+    return _finish(crops, output, records, settings, history, h5)
+
+
+class _BatchCallback(keras.callbacks.Callback):
+    def __init__(self, epoch: int, batches: int, on_batch: Callable[[int, int, int], None]) -> None:
+        super().__init__()
+        self._epoch, self._batches, self._on_batch = epoch, batches, on_batch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._on_batch(self._epoch + 1, batch + 1, self._batches)
+
+
+def _start_or_resume(output: Path, settings: TrainSettings, size_px: int) -> tuple[keras.Model, list[EpochRow]]:
+    checkpoints = output / _CHECKPOINTS
+    newest = max(checkpoints.glob("epoch-*.keras"), default=None)
+    if newest is None:
+        return build_model(size_px, settings.weights), []
+    history = _read_history(output / HISTORY)[: int(newest.stem.removeprefix("epoch-"))]
+    return keras.saving.load_model(newest, safe_mode=True), history
+
+
+def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int) -> None:
+    """Set what learns from this epoch on, with a fresh optimizer."""
+    head_only = epoch < settings.head_epochs
+    model.get_layer(BACKBONE_LAYER).trainable = not head_only
+    total = steps * (settings.epochs - epoch)
+    rate = (
+        settings.learning_rate
+        if head_only
+        else keras.optimizers.schedules.CosineDecay(
+            settings.learning_rate / 100,
+            decay_steps=total,
+            warmup_target=settings.learning_rate,
+            warmup_steps=max(1, round(total * _WARMUP_SHARE)),
+        )
+    )
+    model.compile(
+        keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay),
+        keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,  # seven times slower on a CPU
+    )
+
+
+def _is_exhausted(history: list[EpochRow], settings: TrainSettings) -> bool:
+    aucs = [row.validation_auc for row in history]
+    return bool(aucs) and len(aucs) - 1 - int(np.argmax(aucs)) >= settings.patience
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    with replacing(path) as partial:
+        whole = partial.with_suffix(path.suffix)  # Keras insists on the ending
+        model.save(whole)
+        whole.rename(partial)
+
+
+def _save_checkpoint(model: keras.Model, output: Path, epoch: int) -> None:
+    # After the history: a kill between the two repeats this epoch from the checkpoint before.
+    earlier = list((output / _CHECKPOINTS).glob("epoch-*.keras"))
+    _save(model, output / _CHECKPOINTS / f"epoch-{epoch:04}.keras")
+    for path in earlier:
+        path.unlink()
+
+
+def _write_history(path: Path, history: list[EpochRow]) -> None:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(EpochRow)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in history)
+
+
+def _read_history(path: Path) -> list[EpochRow]:
+    with path.open(newline="") as file:
+        return [
+            EpochRow(**{k: v if k == "phase" else (int(v) if k == "epoch" else float(v)) for k, v in row.items()})
+            for row in csv.DictReader(file)
+        ]
+
+
+def _finish(
+    crops: Path,
+    output: Path,
+    records: list[Record],
+    settings: TrainSettings,
+    history: list[EpochRow],
+    h5: bool,
+) -> Run:
+    """Calibrate the best model on the validation split, draw the curves and write run.json."""
+    model = keras.saving.load_model(output / MODEL_FILE, safe_mode=True)
+    crop_settings = read_settings(crops)
+    validation = select(records, "validation")
+    raw = score_crops(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
+    labels = np.array([record.is_fake for record in validation])
+    calibration = fit_calibration(raw, labels)
+    if h5:
+        model.save(output / "model.h5")
+    plot_history(history, output / CURVES)
+    run = Run(
+        backbone=NAME,
+        crops=str(crops.resolve()),
+        split_sha256=split_sha256(records),
+        input_size_px=crop_settings.input_size_px,
+        margin_ratio=crop_settings.margin_ratio,
+        min_face_score=crop_settings.min_face_score,
+        pre_cropped=crop_settings.pre_cropped,
+        calibration=calibration,
+        thresholds=choose_thresholds(calibration.apply(raw), labels, [record.source for record in validation]),
+        validation_auc=float(roc_auc_score(labels, raw)),
+        pictures=dict(sorted(Counter(f"{r.source} {r.label} {r.split}" for r in records).items())),
+        arguments=asdict(settings),
+        versions={"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+    )
+    run.write(output)
+    shutil.rmtree(output / _CHECKPOINTS)
+    return run

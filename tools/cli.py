@@ -1,0 +1,103 @@
+"""The root of the command line: one verb a command, its code loaded when it is called."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from ..edge.errors import FacetellError
+
+COMMANDS = {
+    "On the device": {
+        "scan": "facetell.edge.commands",
+        "info": "facetell.edge.commands",
+    },
+    "From data to model": {
+        "merge": "facetell.pipeline.commands",
+        "crop": "facetell.pipeline.commands",
+        "split": "facetell.pipeline.commands",
+        "train": "facetell.pipeline.commands",
+        "evaluate": "facetell.pipeline.commands",
+        "export": "facetell.convert.commands",
+        "verify": "facetell.convert.commands",
+        "pipeline": "facetell.tools.commands",
+    },
+}
+
+EXTRAS = {
+    **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib", "imagehash", "kagglehub"), "train"),
+}
+"""Module -> the extra that brings it."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when it is shown or called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of use."""
+        return [verb for verbs in COMMANDS.values() for verb in verbs]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb's command."""
+        module = next((verbs[cmd_name] for verbs in COMMANDS.values() if cmd_name in verbs), None)
+        return None if module is None else getattr(import_module(module), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs by what they are for."""
+        for title, verbs in COMMANDS.items():
+            with formatter.section(title):
+                commands = ((verb, self.get_command(ctx, verb)) for verb in verbs)
+                formatter.write_dl([(verb, command.get_short_help_str(90)) for verb, command in commands if command])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="facetell")
+@click.option("-v", "--verbose", is_flag=True, help="Show where an error came from.")
+@click.pass_context
+def cli(ctx: click.Context, verbose: bool) -> None:
+    """Every fake has a tell: real faces from fake ones, where the photos are.
+
+    A verdict is evidence, not proof.
+    """
+    ctx.obj = verbose
+
+
+def main() -> None:
+    """Run the command line; exit 0 done, 1 failed, 2 usage, 3 done but some files failed, 130 after Ctrl-C."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors we know are one line on stderr."""
+    verbose = any(argument in ("-v", "--verbose") for argument in arguments)
+    try:
+        result = cli.main(arguments, prog_name="facetell", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except FacetellError as error:
+        if verbose:
+            traceback.print_exc()
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        if verbose:
+            traceback.print_exc()
+        click.echo(f"Error: this command needs {error.name}; run: pip install 'facetell[{extra}]'", err=True)
+        return 1
+
+
+if __name__ == "__main__":
+    main()

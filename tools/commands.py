@@ -1,0 +1,51 @@
+"""The command line of tools: the whole pipeline in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..convert.commands import export
+from ..pipeline.commands import crop, evaluate, merge, split, train
+
+
+@click.command()
+@click.argument("raw", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--kaggle", multiple=True, metavar="OWNER/NAME", help="Also fetch this Kaggle data set; may be repeated.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the run.")
+@click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
+@click.option("--weights", default="imagenet", show_default=True, help="To start from: imagenet, none or a file.")
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.pass_context
+def pipeline(
+    ctx: click.Context,
+    raw: tuple[Path, ...],
+    kaggle: tuple[str, ...],
+    output: Path,
+    pre_cropped: bool,
+    weights: str,
+    epochs: int,
+    seed: int,
+) -> None:
+    """From RAW folders and zips to a bundle: merge, crop, split, train, evaluate, export.
+
+    What is finished is not done again, so a run that was stopped goes on when the same command is given again.
+    """
+    dataset, crops, bundle = output / "dataset", output / "crops", output / "bundle"
+    if bundle.exists():
+        click.echo(f"{bundle} is finished already; for another run choose another -o")
+        return
+    steps = (
+        (merge, {"raw": raw, "kaggle": kaggle, "output": dataset}),
+        (crop, {"dataset": dataset, "output": crops, "pre_cropped": pre_cropped}),
+        (split, {"crops": crops, "seed": seed}),
+        (train, {"crops": crops, "output": output, "weights": weights, "epochs": epochs, "seed": seed}),
+        (evaluate, {"run_folder": output}),
+        (export, {"run_folder": output, "output": bundle}),
+    )
+    for command, arguments in steps:
+        click.echo(f"== {command.name}", err=True)
+        ctx.invoke(command, **arguments)
+    click.echo(f"Done. Score pictures with: facetell scan --model {bundle} PATH...")
