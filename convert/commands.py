@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -22,7 +23,7 @@ def export(
     crops: Path | None,
     name: str | None,
     license_: str | None,
-    data_notes: click.File | None,
+    data_notes: TextIO | None,
 ) -> None:
     """Turn a finished RUN into a bundle: float32 and int8 .tflite, calibrated, with its model card."""
     from .export import ExportSettings

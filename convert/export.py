@@ -63,7 +63,7 @@ def export(
     records = read_manifest(crops)
     training, validation = select(records, "train"), select(records, "validation")
     progress("converting to float32 and int8")
-    model = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
+    model: Any = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
     images = [
         centre(read_image(crops / record.path), run.input_size_px)
         for record in balanced_sample(training, CALIBRATION_CROPS)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
@@ -78,7 +79,7 @@ def verify(
 def score_keras(run_folder: Path, crops: Path, records: Sequence[Record]) -> np.ndarray:
     """Return the calibrated p_fake (N,) of crops by a run's Keras model."""
     run = Run.read(run_folder)
-    model = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
+    model: Any = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
     return run.calibration.apply(score_crops(model.predict_on_batch, crops, records, run.input_size_px))
 
 

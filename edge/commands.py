@@ -18,13 +18,14 @@ from .errors import SourceError
 if TYPE_CHECKING:
     from .results import FileResult
 
+_PATH = click.Path(path_type=Path)
 _FAILED_FILES = 3
 _INTERRUPTED = 130
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--model", type=click.Path(path_type=Path), help="Bundle, a folder or zip.  [default: the one shipped]")
+@click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option("--precision", type=click.Choice(["auto", "float32", "int8"]), default="auto", show_default=True)
 @click.option(
     "--runtime", type=click.Choice(["auto", "tflite-runtime", "ai-edge-litert"]), default="auto", show_default=True
@@ -81,7 +82,7 @@ def scan(
 
 
 @click.command()
-@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=_PATH)
 def info(bundle: Path | None) -> None:
     """Show what a bundle is, after checking every file in it against its hash."""
     from .bundle import DEFAULT_BUNDLE, load_bundle

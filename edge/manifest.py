@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from .errors import DatasetError
 from .files import write_text
@@ -88,7 +89,9 @@ def split_sha256(records: Iterable[Record]) -> str:
 
 def _record(row: dict[str, str], where: str) -> Record:
     try:
-        record = Record(**{name: row[name] for name in _COLUMNS} | {k: int(row[k]) for k in ("width", "height")})
+        values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
+        values.update(width=int(row["width"]), height=int(row["height"]))
+        record = Record(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{where} is not a manifest row; wanted the columns {', '.join(_COLUMNS)}") from error
     if record.label not in LABELS:

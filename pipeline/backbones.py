@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
@@ -25,8 +26,12 @@ def build_model(size_px: int = 224, weights: str = "imagenet") -> keras.Model:
     weights is 'imagenet' (downloaded by Keras), 'none', or a file of backbone weights without its top.
     Raises DatasetError when the weights cannot be loaded.
     """
-    backbone = keras.applications.MobileNetV3Small(
-        input_shape=(size_px, size_px, 3), include_top=False, weights=None, pooling="avg", name=BACKBONE_LAYER
+    backbone: Any = keras.applications.MobileNetV3Small(
+        input_shape=(size_px, size_px, 3),
+        include_top=False,
+        weights=None,  # pyright: ignore[reportArgumentType]
+        pooling="avg",
+        name=BACKBONE_LAYER,
     )
     _load_weights(backbone, weights)
     for layer in backbone.layers:

@@ -82,10 +82,9 @@ def crop(
                 progress(len(done), len(records))
     except OSError as error:
         raise SourceError(f"cannot write {output}: {error.strerror or error}; choose another place with -o") from error
+    size_px = saved_size_px(settings.input_size_px)
     cropped = [
-        replace(
-            record, path=path, width=saved_size_px(settings.input_size_px), height=saved_size_px(settings.input_size_px)
-        )
+        replace(record, path=path, width=size_px, height=size_px)
         for record in records
         for path in done[record.path]["crops"]
     ]
@@ -141,11 +140,12 @@ def _start_worker(settings: CropSettings) -> None:
 
 
 def mediapipe_finder(min_score: float) -> Callable[[np.ndarray], list[Face]]:
-    """Return a function from a (H, W, 3) uint8 RGB picture to its faces, as MediaPipe's short-range model finds them."""
+    """Return what finds the faces of a (H, W, 3) uint8 RGB picture with MediaPipe's short-range model."""
     os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # mediapipe imports TensorFlow
     from mediapipe.python.solutions.face_detection import FaceDetection
 
-    detection = FaceDetection(min_detection_confidence=min_score, model_selection=0)
+    detection: Any = FaceDetection(min_detection_confidence=min_score, model_selection=0)
 
     def find(image: np.ndarray) -> list[Face]:
         height, width = image.shape[:2]

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
@@ -92,7 +93,7 @@ def evaluate(
     records = [record for record in every_record if record.split == split]
     if not records:
         raise DatasetError(f"{crops} has no pictures in the {split} split; run: facetell split {crops}")
-    model = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
+    model: Any = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
     labels = np.array([record.is_fake for record in records])
     p_fake, results = {}, {}
     for name, change in CONDITIONS.items():
@@ -127,7 +128,7 @@ def measure(p_fake: np.ndarray, is_fake: np.ndarray, thresholds: Thresholds) -> 
     real, fake = int((~is_fake).sum()), int(is_fake.sum())
     called = p_fake >= 0.5
     both = real > 0 and fake > 0
-    precision, recall, f1, _ = precision_recall_fscore_support(is_fake, called, average="binary", zero_division=0)
+    precision, recall, f1, _ = precision_recall_fscore_support(is_fake, called, average="binary", zero_division=0)  # pyright: ignore[reportArgumentType]
     low, high = auc_interval(p_fake, is_fake) if both else (None, None)
     judged_fake, judged_real = p_fake >= thresholds.fake, p_fake <= thresholds.real
     return Metrics(
@@ -152,7 +153,7 @@ def auc_interval(p_fake: np.ndarray, is_fake: np.ndarray, seed: int = 0) -> tupl
     real, fake = p_fake[~is_fake], p_fake[is_fake]
     labels = np.repeat([False, True], [len(real), len(fake)])
     aucs = [
-        roc_auc_score(labels, np.concatenate([rng.choice(real, len(real)), rng.choice(fake, len(fake))]))
+        float(roc_auc_score(labels, np.concatenate([rng.choice(real, len(real)), rng.choice(fake, len(fake))])))
         for _ in range(_BOOTSTRAPS)
     ]
     low, high = np.percentile(aucs, [2.5, 97.5])
@@ -165,8 +166,8 @@ def markdown(report: Report) -> str:
     lines = [
         f"# Evaluation of {report.run}",
         "",
-        f"{report.backbone} on the {report.split} split, {report.pictures} face crops, "
-        f"split sha256 `{report.split_sha256[:16]}`. Fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}: "
+        f"{report.backbone} on the {report.split} split, {report.pictures} face crops, split sha256 "
+        f"`{report.split_sha256[:16]}`. Fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}: "
         f"{thresholds.chosen_at}.",
         "",
         "Precision, recall and F1 are of the fakes, at a calibrated probability of 0.5; intervals are 95 % bootstrap.",

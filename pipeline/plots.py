@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 
@@ -109,11 +109,12 @@ def plot_confusion(path: Path, confusion: dict[str, dict[str, int]]) -> None:
 
 
 def plot_worst(path: Path, real: Sequence[tuple[Path, str]], fake: Sequence[tuple[Path, str]]) -> None:
-    """Draw a contact sheet of the (picture, caption) of real faces that look most fake and fakes that look most real."""
+    """Draw a contact sheet of (picture, caption): real faces scored most fake, fake ones scored most real."""
     columns = max(len(real), len(fake), 2) // 2 + 1
     rows = [("Real, yet scored most like a fake", real), ("Fake, yet scored most like a real face", fake)]
     figure = plt.figure(figsize=(1.7 * columns, 8.4), layout="constrained")
-    for part, (title, pictures) in zip(figure.subfigures(2, 1), rows, strict=True):
+    halves: Any = figure.subfigures(2, 1)
+    for part, (title, pictures) in zip(halves, rows, strict=True):
         part.suptitle(title, x=0.01, ha="left")
         axes = part.subplots(2, columns, squeeze=False).ravel()
         for axis in axes:

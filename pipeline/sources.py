@@ -22,7 +22,10 @@ _RATIO_FREE_BYTES = 2**20  # small text files pack very well, and do no harm
 class Source(Protocol):
     """A raw data set: relative names, and the bytes behind each."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the data set is called in manifests."""
+        ...
 
     def names(self) -> list[PurePosixPath]:
         """Return the relative names of all files, sorted."""

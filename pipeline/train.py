@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
@@ -20,7 +21,6 @@ import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from ..edge.calibration import choose_thresholds, fit_calibration
-from ..edge.errors import DatasetError
 from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256
 from ..edge.run import MODEL_FILE, RUN_FILE, Run
@@ -108,10 +108,9 @@ def train(
         batches = TrainingBatches(crops, training, size_px, settings.batch_size, settings.seed, epoch)
         if epoch in (0, settings.head_epochs):
             _compile(model, settings, epoch, len(batches))
-        keras.utils.set_random_seed(settings.seed + epoch)
-        fitted = model.fit(
-            batches, verbose=0, shuffle=False, callbacks=[_BatchCallback(epoch, len(batches), on_batch)]
-        ).history
+        display: Any = _BatchCallback(epoch, len(batches), on_batch)
+        quiet: Any = 0  # Keras' own hint says str
+        fitted = model.fit(batches, verbose=quiet, shuffle=False, callbacks=[display]).history
         duration_s = time.monotonic() - started
         p_fake = score_crops(model.predict_on_batch, crops, validation, size_px)
         row = EpochRow(
@@ -148,9 +147,11 @@ def _start_or_resume(output: Path, settings: TrainSettings, size_px: int) -> tup
     checkpoints = output / _CHECKPOINTS
     newest = max(checkpoints.glob("epoch-*.keras"), default=None)
     if newest is None:
+        keras.utils.set_random_seed(settings.seed)
         return build_model(size_px, settings.weights), []
     history = _read_history(output / HISTORY)[: int(newest.stem.removeprefix("epoch-"))]
-    return keras.saving.load_model(newest, safe_mode=True), history
+    model: Any = keras.saving.load_model(newest, safe_mode=True)
+    return model, history
 
 
 def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int) -> None:
@@ -158,7 +159,7 @@ def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int
     head_only = epoch < settings.head_epochs
     model.get_layer(BACKBONE_LAYER).trainable = not head_only
     total = steps * (settings.epochs - epoch)
-    rate = (
+    rate: Any = (
         settings.learning_rate
         if head_only
         else keras.optimizers.schedules.CosineDecay(
@@ -172,7 +173,7 @@ def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int
         keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay),
         keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
         metrics=["accuracy"],
-        jit_compile=False,  # seven times slower on a CPU
+        jit_compile=False,  # pyright: ignore[reportArgumentType]  # seven times slower on a CPU
     )
 
 
@@ -206,7 +207,7 @@ def _write_history(path: Path, history: list[EpochRow]) -> None:
 def _read_history(path: Path) -> list[EpochRow]:
     with path.open(newline="") as file:
         return [
-            EpochRow(**{k: v if k == "phase" else (int(v) if k == "epoch" else float(v)) for k, v in row.items()})
+            EpochRow(int(row["epoch"]), row["phase"], *(float(row[field.name]) for field in fields(EpochRow)[2:]))
             for row in csv.DictReader(file)
         ]
 
@@ -220,7 +221,7 @@ def _finish(
     h5: bool,
 ) -> Run:
     """Calibrate the best model on the validation split, draw the curves and write run.json."""
-    model = keras.saving.load_model(output / MODEL_FILE, safe_mode=True)
+    model: Any = keras.saving.load_model(output / MODEL_FILE, safe_mode=True)
     crop_settings = read_settings(crops)
     validation = select(records, "validation")
     raw = score_crops(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
