@@ -14,6 +14,7 @@ MISSED_SHARE = 0.10
 """At most this share of the fake validation faces of any source is called real."""
 
 _LOGIT_LIMIT = 8.0  # p within 0.0003..0.9997: an int8 score of exactly 0 or 1 stays finite
+_APART = 1e-3  # a threshold that is a face's own score would turn on the last bit of the arithmetic
 _MIN_FACES = 20  # a source with fewer faces of a label has no say in the thresholds
 
 
@@ -86,11 +87,11 @@ def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, sources: Sequence
     for name in np.unique(source):
         real, fake = p_fake[(source == name) & ~is_fake], p_fake[(source == name) & is_fake]
         if len(real) >= _MIN_FACES:
-            upper.append(np.nextafter(np.quantile(real, 1 - FALSE_ALARM_SHARE, method="higher"), 1))
+            upper.append(np.quantile(real, 1 - FALSE_ALARM_SHARE, method="higher") + _APART)
         if len(fake) >= _MIN_FACES:
-            lower.append(np.nextafter(np.quantile(fake, MISSED_SHARE, method="lower"), 0))
+            lower.append(np.quantile(fake, MISSED_SHARE, method="lower") - _APART)
     words = (
         f"at most {FALSE_ALARM_SHARE:.0%} of the real and {MISSED_SHARE:.0%} of the fake validation faces of any "
         "source fall on the wrong side"
     )
-    return Thresholds(real=float(min(lower)), fake=float(max(upper)), chosen_at=words)
+    return Thresholds(real=round(float(min(lower)), 4), fake=round(float(max(upper)), 4), chosen_at=words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -61,13 +62,9 @@ def scan(
     if output is not None and output.exists():
         raise SourceError(f"{output} exists already; choose another file with -o, or delete it first")
     files = expand_paths(_with_stdin(paths))
-    detector = Detector(
-        load_bundle(model or DEFAULT_BUNDLE),
-        precision=precision,
-        runtime=runtime,
-        threshold=threshold,
-        pre_cropped=pre_cropped,
-    )
+    bundle = load_bundle(model or DEFAULT_BUNDLE)
+    with _silent_runtime():
+        detector = Detector(bundle, precision=precision, runtime=runtime, threshold=threshold, pre_cropped=pre_cropped)
     started = time.monotonic()
     with _until_interrupted() as interrupted, _opened(output) as file:
         results = _watched((detector.scan_file(path) for path in files), interrupted, show=not quiet)
@@ -127,6 +124,21 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
     else:
         with replacing(output) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             yield file
+
+
+@contextmanager
+def _silent_runtime() -> Iterator[None]:
+    """Keep the TFLite runtime, which writes from C++ past every setting, from greeting on stderr."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 @contextmanager

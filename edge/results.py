@@ -70,7 +70,12 @@ def _write_table(results: Iterable[FileResult], file: TextIO) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("file", "verdict", "p(fake)", "face at x, y, size", "ms", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("p(fake)", justify="right")
+    table.add_column("face at x, y, size")
+    table.add_column("ms", justify="right")
     for result in results:
         shown = escape(_printable(result.path))
         rows = [(face.verdict, f"{face.p_fake:.2f}", _place(face.box_xyxy)) for face in result.faces]

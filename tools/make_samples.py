@@ -1,0 +1,78 @@
+"""Makes the pictures in samples/: public-domain portraits, and fakes that we make of them ourselves.
+
+Run it with: python -m facetell.tools.make_samples samples
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import cv2
+import matplotlib.cbook
+import numpy as np
+import skimage.data
+from mediapipe.python.solutions.face_mesh import FaceMesh
+from PIL import Image
+
+from ..edge.images import read_image
+
+_EXIF_ORIENTATION, _TURNED_RIGHT = 0x0112, 6
+_JPEG_QUALITY = 92
+
+
+def make_samples(folder: Path) -> None:
+    """Write all samples into a folder."""
+    astronaut = skimage.data.astronaut()
+    hopper = read_image(Path(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    _save(folder / "real_astronaut.jpg", astronaut)
+    _save(folder / "real_grace_hopper.jpg", hopper)
+    _save(folder / "fake_astronaut_with_hoppers_face.jpg", swap_face(hopper, astronaut))
+    _save(folder / "fake_hopper_with_astronauts_face.jpg", swap_face(astronaut, hopper))
+    portrait = cv2.resize(astronaut[:300, 80:336], (512, 600), interpolation=cv2.INTER_CUBIC)
+    _save(folder / "two_faces.jpg", np.hstack([portrait, swap_face(astronaut, hopper)]))
+    exif = Image.Exif()
+    exif[_EXIF_ORIENTATION] = _TURNED_RIGHT
+    _save(folder / "real_turned_by_exif.jpg", np.rot90(astronaut), exif=exif)
+    _save(folder / "no_face_coffee.jpg", skimage.data.coffee())
+
+
+def swap_face(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return target (H, W, 3) uint8 RGB with the face of source: the classic swap, as early deepfakes did it.
+
+    The source's face mesh is laid over the target's by the best similarity, its colours are moved to the target's mean
+    and spread, and it is blended in under a softened hull.
+    """
+    from_points, to_points = _face_mesh(source), _face_mesh(target)
+    matrix, _ = cv2.estimateAffine2D(from_points, to_points)
+    height, width = target.shape[:2]
+    moved = cv2.warpAffine(source, matrix, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
+    hull = cv2.convexHull(to_points.astype(np.int32))
+    mask = cv2.fillConvexPoly(np.zeros((height, width), np.uint8), hull, 255)
+    inside = mask > 0
+    base = target.astype(np.float32)
+    moved = (moved - moved[inside].mean(axis=0)) / moved[inside].std(axis=0)
+    moved = moved * base[inside].std(axis=0) + base[inside].mean(axis=0)
+    softness = int(np.ptp(to_points[:, 0]) / 16)
+    kernel = np.ones((2 * softness + 1,) * 2, np.uint8)
+    alpha = cv2.GaussianBlur(cv2.erode(mask, kernel), (0, 0), softness / 2).astype(np.float32)[:, :, None] / 255
+    return np.clip(alpha * moved + (1 - alpha) * base, 0, 255).astype(np.uint8)
+
+
+def _face_mesh(image: np.ndarray) -> np.ndarray:
+    """Return the 468 points (468, 2) float32 xy in pixels of the one face in a picture."""
+    mesh: Any = FaceMesh(static_image_mode=True, max_num_faces=1)
+    points = mesh.process(image).multi_face_landmarks[0].landmark
+    height, width = image.shape[:2]
+    return np.array([(point.x * width, point.y * height) for point in points], np.float32)
+
+
+def _save(path: Path, image: np.ndarray, **options: Any) -> None:
+    Image.fromarray(image).save(path, quality=_JPEG_QUALITY, **options)
+
+
+if __name__ == "__main__":
+    make_samples(Path(sys.argv[1]))
