@@ -95,4 +95,6 @@ class Detector:
 
     def _judge(self, face: Face, p_fake: float) -> FaceResult:
         p_fake = round(p_fake, 6)
-        return FaceResult(face.box_xyxy, round(face.score, 4), p_fake, self._thresholds.verdict(p_fake))
+        x_min, y_min, x_max, y_max = (round(edge, 2) for edge in face.box_xyxy)
+        box_xyxy = (x_min, y_min, x_max, y_max)
+        return FaceResult(box_xyxy, round(face.score, 4), p_fake, self._thresholds.verdict(p_fake))

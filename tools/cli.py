@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -31,6 +32,10 @@ EXTRAS = {
     **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib", "imagehash", "kagglehub"), "train"),
 }
 """Module -> the extra that brings it."""
+
+
+# mediapipe brings the OpenCV build with windows, which shares its folder with ours and may replace it.
+_LIBGL_HINT = "run: apt install libgl1, or: pip install --force-reinstall --no-deps opencv-python-headless==4.11.0.86"
 
 
 class LazyGroup(click.Group):
@@ -89,6 +94,9 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         click.echo(f"Error: {error}", err=True)
         return 1
+    except BrokenPipeError:  # whoever read our output, head say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -96,6 +104,11 @@ def run(arguments: list[str]) -> int:
         if verbose:
             traceback.print_exc()
         click.echo(f"Error: this command needs {error.name}; run: pip install 'facetell[{extra}]'", err=True)
+        return 1
+    except ImportError as error:
+        if "libGL" not in str(error):
+            raise
+        click.echo(f"Error: OpenCV cannot be loaded ({error}); {_LIBGL_HINT}", err=True)
         return 1
 
 

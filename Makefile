@@ -1,0 +1,37 @@
+# Two commands set everything up from nothing: make demo, make test.
+PYTHON ?= python3
+PIP = -m pip install --quiet --disable-pip-version-check
+# TensorFlow 2.17 has wheels up to Python 3.12; above that the edge package is installed and tested alone.
+EXTRAS := $(shell $(PYTHON) -c "import sys; print('train,dev' if sys.version_info < (3, 13) else 'dev')")
+
+.PHONY: demo test check samples clean
+
+demo: .venv-demo/ready  ## install the light edge package and scan the samples with the shipped model
+	.venv-demo/bin/facetell scan samples --format table
+
+test: .venv/ready  ## install everything and pass the tests
+	@test "$(EXTRAS)" != dev || echo "No TensorFlow for this Python: the tests of training and export are skipped."
+	.venv/bin/python -m pytest
+
+check: .venv/ready  ## style and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/basedpyright --pythonpath .venv/bin/python
+
+samples: .venv/ready  ## make the pictures in samples/ and the README's again
+	.venv/bin/python $(PIP) scikit-image
+	.venv/bin/python -m facetell.tools.make_samples samples
+	.venv/bin/python -m facetell.tools.readme_picture samples docs/verdicts.jpg
+
+clean:
+	rm -rf .venv .venv-demo build *.egg-info
+
+.venv-demo/ready: setup.cfg pyproject.toml $(wildcard edge/* tools/*.py models/default/*)
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python $(PIP) .
+	touch $@
+
+.venv/ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) -e ".[$(EXTRAS)]"
+	touch $@
