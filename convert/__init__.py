@@ -1,1 +1,7 @@
 """From a Keras model to a verified bundle of .tflite files."""
+
+import os
+
+# Before TensorFlow and MediaPipe are imported: without this they fill the terminal with notes on absent GPUs.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GLOG_minloglevel", "2")

@@ -141,8 +141,6 @@ def _start_worker(settings: CropSettings) -> None:
 
 def mediapipe_finder(min_score: float) -> Callable[[np.ndarray], list[Face]]:
     """Return what finds the faces of a (H, W, 3) uint8 RGB picture with MediaPipe's short-range model."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # mediapipe imports TensorFlow
     from mediapipe.python.solutions.face_detection import FaceDetection
 
     detection: Any = FaceDetection(min_detection_confidence=min_score, model_selection=0)

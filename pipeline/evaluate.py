@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
@@ -22,6 +20,7 @@ from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run
 from ..edge.scoring import score_crops
 from .augment import jpeg, rescale
+from .crop import read_settings
 from .plots import plot_confusion, plot_roc, plot_scores, plot_worst
 
 REPORT_JSON = "report.json"
@@ -89,6 +88,12 @@ def evaluate(
     """
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
+    cut = read_settings(crops)
+    if (cut.input_size_px, cut.margin_ratio) != (run.input_size_px, run.margin_ratio):
+        raise DatasetError(
+            f"{crops} was cut for {cut.input_size_px} px at {cut.margin_ratio} times the face box, the run wants "
+            f"{run.input_size_px} px at {run.margin_ratio}; run facetell crop again"
+        )
     every_record = read_manifest(crops)
     records = [record for record in every_record if record.split == split]
     if not records:

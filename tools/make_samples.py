@@ -5,12 +5,10 @@ Run it with: python -m facetell.tools.make_samples samples
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import cv2
 import matplotlib.cbook
 import numpy as np

@@ -1,0 +1,100 @@
+"""Small data that the tests make themselves: portraits that differ from each other, and pictures of nothing at all.
+
+The builders of datasets, crops and runs do nothing a second time, so that two folders of tests share one of each.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from facetell.edge.images import read_image
+from facetell.edge.manifest import MANIFEST, Record, read_manifest, write_manifest
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+
+FACES = {
+    "real": {"real_astronaut.jpg": (225, 131, 96), "real_grace_hopper.jpg": (269, 244, 194)},
+    "fake": {"fake_astronaut_with_hoppers_face.jpg": (230, 130, 93), "fake_hopper_with_astronauts_face.jpg": (265, 241, 197)},
+}
+"""Label -> sample -> centre and side of its face in pixels."""
+
+TURNS = {"real": (-34, -22, -10, 2, 14, 26), "fake": (-29, -17, -5, 7, 19, 31)}
+"""Degrees; a few of them change half of a perceptual hash, and the face is still found."""
+
+PORTRAITS_PER_LABEL = 12
+
+
+def portraits(label: str) -> Iterator[np.ndarray]:
+    """Yield 12 portraits (320, 320, 3) uint8 RGB of one label, no two of them near-duplicates."""
+    for sample, (x, y, side) in FACES[label].items():
+        picture = read_image(SAMPLES / sample)
+        for number, degrees in enumerate(TURNS[label]):
+            matrix = cv2.getRotationMatrix2D((x, y), degrees, 320 / (2.2 * side))
+            matrix[:, 2] += 160 - x, 160 - y
+            turned = cv2.warpAffine(picture, matrix, (320, 320), borderMode=cv2.BORDER_REFLECT_101)
+            tinted = np.clip(turned * (1, 1 - 0.03 * number, 0.8 + 0.05 * number), 0, 255).astype(np.uint8)
+            yield tinted[:, ::-1] if number % 2 else tinted
+
+
+def write_portraits(raw: Path) -> Path:
+    """Write all portraits and one picture without a face in the layout training_real/, training_fake/."""
+    for label in FACES:
+        for number, picture in enumerate(portraits(label)):
+            save(raw / f"training_{label}" / f"{label}_{number:02}.jpg", picture)
+    save(raw / "training_real" / "coffee.jpg", read_image(SAMPLES / "no_face_coffee.jpg"))
+    return raw
+
+
+def pattern(seed: int, size_px: int = 160) -> np.ndarray:
+    """Return a picture of coloured spots, (S, S, 3) uint8 RGB, that looks like no other seed's."""
+    spots = np.random.default_rng(seed).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    return cv2.resize(spots, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
+
+
+def save(path: Path, picture: np.ndarray, **options: int) -> Path:
+    """Write a picture, the ending naming the format, and its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, **options)
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file below a folder, by relative path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def record(path: str, label: str, **known: str) -> Record:
+    """Return a record of a 160 px picture; what is not given is the same for all, or as for a picture by itself."""
+    values = {"source": "set", "group": path, "split": known.get("stated_split", ""), "sha256": path} | known
+    return Record(path=path, label=label, width=160, height=160, **values)
+
+
+def tiny_crops(work: Path) -> Path:
+    """Return a folder of 24 face crops of the portraits, split."""
+    from facetell.pipeline.crop import CropSettings, crop
+    from facetell.pipeline.merge import merge
+    from facetell.pipeline.sources import open_source
+    from facetell.pipeline.split import split
+
+    if not (work / "raw").exists():
+        write_portraits(work / "raw")
+    merge([open_source(work / "raw")], work / "dataset")
+    crop(work / "dataset", work / "crops", CropSettings(), workers=2)
+    if not any(known.split for known in read_manifest(work / "crops")):
+        split(work / "crops")
+    return work / "crops"
+
+
+def tiny_run(work: Path) -> Path:
+    """Return the folder of a finished and evaluated training on tiny_crops."""
+    from facetell.pipeline.evaluate import evaluate
+    from facetell.pipeline.train import TrainSettings, train
+
+    settings = TrainSettings(weights="none", epochs=3, head_epochs=1, batch_size=8)
+    train(tiny_crops(work), work / "run", settings, h5=True)
+    if not (work / "run" / "evaluation-test").exists():
+        evaluate(work / "run", work / "run" / "evaluation-test")
+    return work / "run"
