@@ -44,8 +44,11 @@ class FolderSource:
     root: Path
 
     def names(self) -> list[PurePosixPath]:
-        """Return the relative names of all regular files, sorted."""
-        return sorted(PurePosixPath(path.relative_to(self.root).as_posix()) for path in _walk(self.root))
+        """Return the relative names of all regular files, sorted; raises DatasetError when a folder is barred."""
+        try:
+            return sorted(PurePosixPath(path.relative_to(self.root).as_posix()) for path in _walk(self.root))
+        except OSError as error:
+            raise DatasetError(f"{error.filename} cannot be listed: {error.strerror}") from error
 
     def read(self, name: PurePosixPath) -> bytes:
         """Return one file's bytes."""

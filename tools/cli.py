@@ -60,14 +60,12 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="facetell")
-@click.option("-v", "--verbose", is_flag=True, help="Show where an error came from.")
-@click.pass_context
-def cli(ctx: click.Context, verbose: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error came from.")
+def cli() -> None:
     """Every fake has a tell: real faces from fake ones, where the photos are.
 
     A verdict is evidence, not proof.
     """
-    ctx.obj = verbose
 
 
 def main() -> None:
@@ -76,8 +74,7 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; errors we know are one line on stderr."""
-    verbose = any(argument in ("-v", "--verbose") for argument in arguments)
+    """Run one command and return its exit code; what we can explain is one line on stderr, without a traceback."""
     try:
         result = cli.main(arguments, prog_name="facetell", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -89,27 +86,28 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except FacetellError as error:
-        if verbose:
-            traceback.print_exc()
-        click.echo(f"Error: {error}", err=True)
-        return 1
     except BrokenPipeError:  # whoever read our output, head say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+    except Exception as error:
+        explanation = _explanation(error)
+        if explanation is None:
             raise
-        if verbose:
+        if {"-v", "--verbose"} & set(arguments):
             traceback.print_exc()
-        click.echo(f"Error: this command needs {error.name}; run: pip install 'facetell[{extra}]'", err=True)
+        click.echo(f"Error: {explanation}", err=True)
         return 1
-    except ImportError as error:
-        if "libGL" not in str(error):
-            raise
-        click.echo(f"Error: OpenCV cannot be loaded ({error}); {_LIBGL_HINT}", err=True)
-        return 1
+
+
+def _explanation(error: Exception) -> str | None:
+    if isinstance(error, (FacetellError, OSError)):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        return extra and f"this command needs {error.name}; run: pip install 'facetell[{extra}]'"
+    if isinstance(error, ImportError) and "libGL" in str(error):
+        return f"OpenCV cannot be loaded ({error}); {_LIBGL_HINT}"
+    return None
 
 
 if __name__ == "__main__":

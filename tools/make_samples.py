@@ -49,7 +49,7 @@ def swap_face(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     height, width = target.shape[:2]
     moved = cv2.warpAffine(source, matrix, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
     hull = cv2.convexHull(to_points.astype(np.int32))
-    mask = cv2.fillConvexPoly(np.zeros((height, width), np.uint8), hull, 255)
+    mask = cv2.fillConvexPoly(np.zeros((height, width), np.uint8), hull, (255,))
     inside = mask > 0
     base = target.astype(np.float32)
     moved = (moved - moved[inside].mean(axis=0)) / moved[inside].std(axis=0)
