@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ def scan(
     from .results import write_results
     from .scan import expand_paths
 
+    warnings.filterwarnings("ignore", module="PIL")  # whatever is wrong with a file, its row says
     if output is not None and output.exists():
         raise SourceError(f"{output} exists already; choose another file with -o, or delete it first")
     files = expand_paths(_with_stdin(paths))

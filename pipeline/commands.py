@@ -98,13 +98,20 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.argument("crops", type=_FOLDER)
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the run.")
 @click.option("--weights", default="imagenet", show_default=True, help="To start from: imagenet, none or a file.")
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 60, more for small data sets]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--h5", is_flag=True, help="Also write model.h5.")
 def train(
-    crops: Path, output: Path, weights: str, epochs: int, batch_size: int, learning_rate: float, seed: int, h5: bool
+    crops: Path,
+    output: Path,
+    weights: str,
+    epochs: int | None,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    h5: bool,
 ) -> None:
     """Train a detector on CROPS; goes on where it was when it is stopped and run again."""
     from .train import TrainSettings
@@ -113,7 +120,7 @@ def train(
     settings = TrainSettings(
         weights=weights, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
     )
-    with training_display(epochs) as callbacks:
+    with training_display() as callbacks:
         run = train_model(crops, output, settings, h5=h5, **callbacks)
     click.echo(f"{output}: best validation AUC {run.validation_auc:.4f}")
 
@@ -150,7 +157,7 @@ def counter(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def training_display(epochs: int) -> Iterator[dict[str, Any]]:
+def training_display() -> Iterator[dict[str, Any]]:
     """Show each epoch as a line and the time left as a bar on stderr; yield train's callbacks."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -158,13 +165,12 @@ def training_display(epochs: int) -> Iterator[dict[str, Any]]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), "time left", TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starting", total=epochs)
+        task = progress.add_task("starting", total=None)
 
-        def on_batch(epoch: int, batch: int, batches: int) -> None:
-            text = f"epoch {epoch}/{epochs}, batch {batch}/{batches}"
-            progress.update(task, completed=epoch - 1 + batch / batches, description=text)
+        def on_batch(done: float, epochs: int) -> None:
+            progress.update(task, completed=done, total=epochs, description=f"{done:.2f} of {epochs} epochs")
 
-        def on_epoch(row: EpochRow) -> None:
+        def on_epoch(row: EpochRow, epochs: int) -> None:
             console.print(
                 f"epoch {row.epoch}/{epochs} ({row.phase}): loss {row.loss:.3f}, accuracy {row.accuracy:.3f}; "
                 f"validation AUC {row.validation_auc:.4f}; {row.pictures_per_s:.0f} pictures/s",

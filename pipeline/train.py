@@ -9,7 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,8 @@ class TrainSettings:
     """How a detector is trained."""
 
     weights: str = "imagenet"
-    epochs: int = 30
+    epochs: int | None = None
+    """None for default_epochs of the training pictures."""
     head_epochs: int = 1
     """Epochs at the start in which only the head learns."""
     batch_size: int = 32
@@ -50,8 +51,8 @@ class TrainSettings:
     """Peak for the whole network; warm-up, then cosine to zero."""
     weight_decay: float = 0.01
     label_smoothing: float = 0.05
-    patience: int = 8
-    """Epochs without a better validation AUC after which training stops."""
+    patience_share: float = 1 / 3
+    """Share of all epochs without a better validation AUC after which training stops."""
     seed: int = 0
 
 
@@ -77,15 +78,15 @@ def train(
     settings: TrainSettings,
     *,
     h5: bool = False,
-    on_batch: Callable[[int, int, int], None] = lambda epoch, batch, batches: None,
-    on_epoch: Callable[[EpochRow], None] = lambda row: None,
+    on_batch: Callable[[float, int], None] = lambda done, epochs: None,
+    on_epoch: Callable[[EpochRow, int], None] = lambda row, epochs: None,
 ) -> Run:
     """Train a detector on the train split of a crops folder and write the run's folder.
 
     The best epoch by validation AUC becomes model.keras, with calibration and thresholds from the validation split in
     run.json. A killed training goes on from its last whole epoch when it is called again with the same settings.
 
-    A finished one is returned as it is. on_batch is called with epoch, batch and batches an epoch.
+    A finished one is returned as it is. The callbacks get the epochs done, or the last epoch's row, and the epochs in all.
 
     Raises DatasetError when a split lacks a label, or output holds another run.
     """
@@ -93,30 +94,30 @@ def train(
     training, validation = select(records, "train"), select(records, "validation")
     crop_settings = read_settings(crops)
     size_px = crop_settings.input_size_px
+    epochs = settings.epochs or default_epochs(len(training))
+    settings = replace(settings, epochs=epochs)
     plan = asdict(settings) | {"split_sha256": split_sha256(records)}
     claim_folder(output, _PLAN, json.dumps(plan, indent=2), beside=("dataset", "crops"))
     if (output / RUN_FILE).exists():
         return Run.read(output)
     model, history = _start_or_resume(output, settings, size_px)
     labels = np.array([record.is_fake for record in validation])
-    for epoch in range(len(history), settings.epochs):
-        if _is_exhausted(history, settings):
+    for epoch in range(len(history), epochs):
+        if _is_exhausted(history, settings.patience_share * epochs):
             break
         started = time.monotonic()
         batches = TrainingBatches(crops, training, size_px, settings.batch_size, settings.seed, epoch)
         if epoch in (0, settings.head_epochs):
-            _compile(model, settings, epoch, len(batches))
-        display: Any = _BatchCallback(epoch, len(batches), on_batch)
-        quiet: Any = 0  # Keras' own hint says str
-        fitted = model.fit(batches, verbose=quiet, shuffle=False, callbacks=[display]).history
+            _compile(model, settings, epoch, steps=len(batches) * (epochs - epoch))
+        loss, accuracy = _fit_epoch(model, batches, lambda share, before=epoch: on_batch(before + share, epochs))
         duration_s = time.monotonic() - started
         p_fake = score_crops(model.predict_on_batch, crops, validation, size_px)
         row = EpochRow(
             epoch=epoch + 1,
             phase="head" if epoch < settings.head_epochs else "whole",
             learning_rate=float(model.optimizer.learning_rate),
-            loss=fitted["loss"][0],
-            accuracy=fitted["accuracy"][0],
+            loss=loss,
+            accuracy=accuracy,
             validation_loss=float(log_loss(labels, p_fake, labels=[False, True])),
             validation_accuracy=float(accuracy_score(labels, p_fake >= 0.5)),
             validation_auc=float(roc_auc_score(labels, p_fake)),
@@ -128,17 +129,23 @@ def train(
         history.append(row)
         _write_history(output / HISTORY, history)
         _save_checkpoint(model, output, row.epoch)
-        on_epoch(row)
+        on_epoch(row, epochs)
     return _finish(crops, output, records, settings, history, h5)
 
 
-class _BatchCallback(keras.callbacks.Callback):
-    def __init__(self, epoch: int, batches: int, on_batch: Callable[[int, int, int], None]) -> None:
-        super().__init__()
-        self._epoch, self._batches, self._on_batch = epoch, batches, on_batch
+def default_epochs(pictures: int) -> int:
+    """Return how many epochs show a set about 90,000 pictures, at least 12 and at most 60: small sets need more."""
+    return min(max(round(90_000 / pictures), 12), 60)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self._on_batch(self._epoch + 1, batch + 1, self._batches)
+
+def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[[float], None]) -> tuple[float, float]:
+    """Train for one epoch and return its loss and accuracy."""
+    display: Any = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: on_share((batch + 1) / len(batches))
+    )
+    quiet: Any = 0  # Keras' own hint says str
+    history = model.fit(batches, verbose=quiet, shuffle=False, callbacks=[display]).history
+    return history["loss"][0], history["accuracy"][0]
 
 
 def _start_or_resume(output: Path, settings: TrainSettings, size_px: int) -> tuple[keras.Model, list[EpochRow]]:
@@ -156,15 +163,14 @@ def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int
     """Set what learns from this epoch on, with a fresh optimizer."""
     head_only = epoch < settings.head_epochs
     model.get_layer(BACKBONE_LAYER).trainable = not head_only
-    total = steps * (settings.epochs - epoch)
     rate: Any = (
         settings.learning_rate
         if head_only
         else keras.optimizers.schedules.CosineDecay(
             settings.learning_rate / 100,
-            decay_steps=total,
+            decay_steps=steps,
             warmup_target=settings.learning_rate,
-            warmup_steps=max(1, round(total * _WARMUP_SHARE)),
+            warmup_steps=max(1, round(steps * _WARMUP_SHARE)),
         )
     )
     model.compile(
@@ -175,9 +181,9 @@ def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int
     )
 
 
-def _is_exhausted(history: list[EpochRow], settings: TrainSettings) -> bool:
+def _is_exhausted(history: list[EpochRow], patience: float) -> bool:
     aucs = [row.validation_auc for row in history]
-    return bool(aucs) and len(aucs) - 1 - int(np.argmax(aucs)) >= settings.patience
+    return bool(aucs) and len(aucs) - 1 - int(np.argmax(aucs)) >= patience
 
 
 def _save(model: keras.Model, path: Path) -> None:
