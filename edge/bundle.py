@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +84,11 @@ def load_bundle(path: Path = DEFAULT_BUNDLE) -> Bundle:
         with zipfile.ZipFile(path) as archive:
             root = _root_in_zip(archive)
             return _load(path, lambda name: _read_member(archive, root + name))
-    except zipfile.BadZipFile as error:
-        raise ModelError(f"{path} is not a bundle; wanted a folder or zip with a {MANIFEST}") from error
+    except ModelError:
+        raise
+    # A damaged, encrypted or oddly packed zip, a manifest nested beyond reason, a path that is none.
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
+        raise ModelError(f"{path} is not a bundle; wanted a folder or zip with a {MANIFEST}: {error}") from error
 
 
 def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
@@ -106,9 +110,9 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
             name=str(manifest["name"]),
             version=str(manifest["version"]),
             backbone=str(manifest["backbone"]),
-            input_size_px=int(manifest["input"]["size"]),
-            margin_ratio=float(manifest["face"]["margin_ratio"]),
-            min_face_score=float(manifest["face"]["min_score"]),
+            input_size_px=int(_number(manifest["input"]["size"], 16, 4096)),
+            margin_ratio=_number(manifest["face"]["margin_ratio"], 0.5, 10),
+            min_face_score=_number(manifest["face"]["min_score"], 0, 1),
             face_detector=_checked(path, read, manifest["face"]["file"], manifest["face"]["sha256"]),
             classifiers={
                 precision: Classifier(
@@ -116,18 +120,33 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
                     file=entry["file"],
                     sha256=entry["sha256"],
                     size_bytes=int(entry["size_bytes"]),
-                    calibration=Calibration(float(entry["temperature"]), float(entry["bias"])),
+                    calibration=_calibration(entry["temperature"], entry["bias"]),
                     content=_checked(path, read, entry["file"], entry["sha256"]),
                 )
                 for precision, entry in files.items()
             },
-            thresholds=Thresholds(**manifest["thresholds"]),
+            thresholds=_thresholds(**manifest["thresholds"]),
             manifest=manifest,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{path}/{MANIFEST} is not a manifest of format {FORMAT}: {type(error).__name__} {error}"
         ) from error
+
+
+def _number(value: object, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{value!r} is not a number from {low} to {high}")
+    return float(value)
+
+
+def _calibration(temperature: object, bias: object) -> Calibration:
+    return Calibration(_number(temperature, 1e-3, 1e3), _number(bias, -100, 100))
+
+
+def _thresholds(real: object, fake: object, chosen_at: object) -> Thresholds:
+    lower = _number(real, -1, 1)
+    return Thresholds(real=lower, fake=_number(fake, lower, 2), chosen_at=str(chosen_at))
 
 
 def _checked(path: Path, read: Callable[[str], bytes], name: str, sha256: str) -> bytes:

@@ -15,6 +15,9 @@ MISSED_SHARE = 0.10
 
 _LOGIT_LIMIT = 8.0  # p within 0.0003..0.9997: an int8 score of exactly 0 or 1 stays finite
 _APART = 1e-3  # a threshold that is a face's own score would turn on the last bit of the arithmetic
+_MAX_STEPS = 100
+_CONVERGED = 1e-9
+_MIN_SLOPE = 0.05  # a model that knows nothing gets a flat score, never a reversed one
 _MIN_FACES = 20  # a source with fewer faces of a label has no say in the thresholds
 
 
@@ -27,12 +30,12 @@ class Calibration:
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
         """Return the calibrated p_fake of raw scores 0..1, same shape, float64."""
-        return 1 / (1 + np.exp(-(logit(raw) / self.temperature + self.bias)))
+        return _sigmoid(logit(raw) / self.temperature + self.bias)
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """fake at or above one, real at or below the other, uncertain between."""
+    """fake at or above one, real at or below the other, uncertain between; outside 0..1 where no score is sure."""
 
     real: float
     fake: float
@@ -48,33 +51,43 @@ class Thresholds:
 
 def logit(probability: np.ndarray) -> np.ndarray:
     """Return log(p / (1 - p)) in float64, limited to +-8."""
-    limit = 1 / (1 + np.exp(_LOGIT_LIMIT))
-    clipped = np.clip(np.asarray(probability, np.float64), limit, 1 - limit)
+    limit = _sigmoid(np.array(_LOGIT_LIMIT))
+    clipped = np.clip(np.asarray(probability, np.float64), 1 - limit, limit)
     return np.log(clipped / (1 - clipped))
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(z / 2))  # never overflows
 
 
 def fit_calibration(raw: np.ndarray, is_fake: np.ndarray) -> Calibration:
     """Fit temperature and bias to raw scores (N,) and labels (N,) bool, both labels counting the same.
 
-    Newton's method on the cross-entropy, which is convex in (1 / temperature, bias). Where the scores separate the
-    labels wholly the optimum is at infinity, so a weak prior towards (1, 0) holds it.
+    The cross-entropy with a weak prior towards (1, 0) is convex in (1 / temperature, bias), so Newton's method with
+    halved steps finds its one minimum; without the prior it would be at infinity where the scores separate the labels.
     """
     features = np.stack([logit(raw), np.ones(len(raw))], axis=1)
     target = is_fake.astype(np.float64)
     weights = np.where(is_fake, 0.5 / max(target.mean(), 1e-9), 0.5 / max(1 - target.mean(), 1e-9))
-    prior, precision = np.array([1.0, 0.0]), 1.0
-    slope_bias = prior.copy()
-    for _ in range(50):
-        probability = 1 / (1 + np.exp(-features @ slope_bias))
-        gradient = features.T @ (weights * (probability - target)) + precision * (slope_bias - prior)
+    prior = np.array([1.0, 0.0])
+
+    def cost(slope_bias: np.ndarray) -> float:
+        z = features @ slope_bias
+        return float(weights @ (np.logaddexp(0, z) - target * z) + ((slope_bias - prior) ** 2).sum() / 2)
+
+    slope_bias = prior
+    for _ in range(_MAX_STEPS):
+        probability = _sigmoid(features @ slope_bias)
+        gradient = features.T @ (weights * (probability - target)) + slope_bias - prior
         curvature = weights * probability * (1 - probability)
-        hessian = (features * curvature[:, None]).T @ features + precision * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
+        step = np.linalg.solve((features * curvature[:, None]).T @ features + np.eye(2), gradient)
+        while cost(slope_bias - step) > cost(slope_bias) and np.abs(step).max() > _CONVERGED:
+            step = step / 2
         slope_bias = slope_bias - step
-        if np.abs(step).max() < 1e-9:
+        if np.abs(step).max() <= _CONVERGED:
             break
-    slope = max(slope_bias[0], 0.05)  # a model that knows nothing gets a flat score, never a reversed one
-    return Calibration(temperature=float(1 / slope), bias=float(slope_bias[1]))
+    slope = max(float(slope_bias[0]), _MIN_SLOPE)
+    return Calibration(temperature=1 / slope, bias=float(slope_bias[1]))
 
 
 def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, sources: Sequence[str]) -> Thresholds:
@@ -83,15 +96,17 @@ def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, sources: Sequence
     The upper one is never below 0.5 and the lower never above.
     """
     source = np.asarray(sources)
-    upper, lower = [0.5], [0.5]
+    upper, lower = 0.5, 0.5
     for name in np.unique(source):
         real, fake = p_fake[(source == name) & ~is_fake], p_fake[(source == name) & is_fake]
         if len(real) >= _MIN_FACES:
-            upper.append(np.quantile(real, 1 - FALSE_ALARM_SHARE, method="higher") + _APART)
+            quantile = float(np.quantile(real, 1 - FALSE_ALARM_SHARE, method="higher"))
+            upper = max(upper, quantile + _APART)
         if len(fake) >= _MIN_FACES:
-            lower.append(np.quantile(fake, MISSED_SHARE, method="lower") - _APART)
+            quantile = float(np.quantile(fake, MISSED_SHARE, method="lower"))
+            lower = min(lower, quantile - _APART)
     words = (
         f"at most {FALSE_ALARM_SHARE:.0%} of the real and {MISSED_SHARE:.0%} of the fake validation faces of any "
         "source fall on the wrong side"
     )
-    return Thresholds(real=round(float(min(lower)), 4), fake=round(float(max(upper)), 4), chosen_at=words)
+    return Thresholds(real=round(lower, 4), fake=round(upper, 4), chosen_at=words)

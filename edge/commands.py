@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -106,7 +107,7 @@ def info(bundle: Path | None) -> None:
 def _with_stdin(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
         if str(path) == "-":
-            yield from (Path(line) for line in sys.stdin.read().splitlines() if line)
+            yield from (Path(os.fsdecode(line)) for line in sys.stdin.buffer.read().split(b"\n") if line)
         else:
             yield path
 
@@ -121,10 +122,16 @@ def _format_of(output: Path | None) -> str:
 def _opened(output: Path | None) -> Iterator[TextIO]:
     from .files import replacing
 
+    # surrogateescape: a file name need not be UTF-8, and goes out as it came in.
     if output is None:
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")
         yield sys.stdout
     else:
-        with replacing(output) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        with (
+            replacing(output) as partial,
+            partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        ):
             yield file
 
 

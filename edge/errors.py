@@ -33,3 +33,8 @@ class SourceError(FacetellError):
 
 class RuntimeMissingError(FacetellError):
     """A TFLite runtime or optional package is not installed or does not work here."""
+
+
+def printable(text: str) -> str:
+    """Return text with every control code replaced: a file name must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

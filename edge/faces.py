@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .errors import ModelError
 from .runtime import TFLiteModel
 
 Box = tuple[float, float, float, float]
 """x_min, y_min, x_max, y_max in pixels; may reach past the picture's edge."""
 
 _SIDE_PX = 128  # BlazeFace's input
+_SHAPES = ((1, 128, 128, 3), (1, 896, 16), (1, 896, 1))
 _GRIDS = ((16, 2), (8, 6))  # cells a side, anchors a cell
 _SCORE_LIMIT = 80.0  # MediaPipe's score_clipping_thresh is 100, where exp overflows float32; 80 decides the same
 _NMS_MIN_IOU = 0.3
@@ -37,6 +39,9 @@ class FaceFinder:
     def __init__(self, content: bytes, *, min_score: float, runtime: str = "auto") -> None:
         """Load the finder from the bytes of face_detector.tflite; raises what TFLiteModel raises."""
         self._model = TFLiteModel(content, runtime)
+        shapes = (self._model.input_shape, *self._model.output_shapes)
+        if shapes != _SHAPES:
+            raise ModelError(f"the face detector has the shapes {shapes}; wanted BlazeFace short range, {_SHAPES}")
         self._min_score = min_score
         self._anchors_xy = _anchor_centres()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import DatasetError, SourceError
@@ -24,13 +24,14 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise SourceError(f"cannot write {path}: {error.strerror or error}; choose another place with -o") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where it cannot be written it cannot be removed either
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 text file, creating its folder; raises SourceError when that is not possible."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(text.encode("utf-8", "surrogateescape"))  # a file name need not be UTF-8
 
 
 def claim_folder(folder: Path, marker: str, content: str, beside: tuple[str, ...] = ()) -> None:
@@ -40,7 +41,7 @@ def claim_folder(folder: Path, marker: str, content: str, beside: tuple[str, ...
     with other content.
     """
     try:
-        claimed = (folder / marker).read_text(encoding="utf-8")
+        claimed = (folder / marker).read_bytes()
     except FileNotFoundError:
         if folder.is_dir() and any(path.name not in beside for path in folder.iterdir()):
             raise DatasetError(f"{folder} exists and holds something else; choose another folder with -o") from None
@@ -48,7 +49,7 @@ def claim_folder(folder: Path, marker: str, content: str, beside: tuple[str, ...
     except OSError as error:
         raise DatasetError(f"{folder} is not a folder that can be used; choose another with -o") from error
     else:
-        if claimed != content:
+        if claimed != content.encode():
             raise DatasetError(
                 f"{folder} holds work of this kind with other inputs or settings; choose another folder with -o"
             )

@@ -17,6 +17,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 """Formats by content that are decoded; everything else Pillow knows (EPS, PSD, ...) is refused."""
 
 MAX_MEGAPIXELS = 100.0
+MAX_SIDE_PX = 32_766
+"""OpenCV's warps count pixels in 16 bits."""
+
+Image.MAX_IMAGE_PIXELS = None  # _check_size decides, on the header as Pillow would
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT_BY = {
@@ -37,13 +41,13 @@ def read_image(source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) 
     scaled, CMYK is converted, and an animation gives its first frame. Colour profiles are ignored.
 
     Raises ImageError for a file that cannot be read, is no picture of an allowed format, is truncated, or has more
-    than max_megapixels million pixels (checked before anything is decoded).
+    than max_megapixels million pixels or MAX_SIDE_PX a side (checked before anything is decoded).
     """
-    if isinstance(source, Path) and not source.is_file():
-        raise ImageError("not a file that can be read" if source.exists() else "no such file")
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
     try:
+        if isinstance(source, Path) and not source.is_file():
+            raise ImageError("not a file that can be read" if source.exists() else "no such file")
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
             _check_size(image.size, max_megapixels)
             image.load()
@@ -65,6 +69,8 @@ def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
     width, height = size
     if width * height > max_megapixels * 1e6:
         raise ImageError(f"{width} x {height} pixels are more than the limit of {max_megapixels:g} megapixels")
+    if max(size) > MAX_SIDE_PX:
+        raise ImageError(f"{width} x {height} pixels: a side of more than {MAX_SIDE_PX} cannot be handled")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ MANIFEST = "manifest.csv"
 SKIPPED = "skipped.csv"
 LABELS = ("real", "fake")
 SPLITS = ("train", "validation", "test")
+EXCLUDED = "excluded"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,15 @@ def read_manifest(folder: Path) -> list[Record]:
     """Return the records of folder/manifest.csv; raises DatasetError when it is missing or malformed."""
     path = folder / MANIFEST
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
     except FileNotFoundError as error:
         raise DatasetError(f"{folder} has no {MANIFEST}; make it with: facetell merge RAW... -o {folder}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
+    if missing := [name for name in _COLUMNS[:-1] if name not in (reader.fieldnames or ())]:
+        raise DatasetError(f"{path} is not a manifest: it lacks the columns {', '.join(missing)}")
     return [_record(row, f"{path}, line {number}") for number, row in enumerate(rows, start=2)]
 
 
@@ -89,13 +93,15 @@ def split_sha256(records: Iterable[Record]) -> str:
 
 def _record(row: dict[str, str], where: str) -> Record:
     try:
-        values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
-        values.update(width=int(row["width"]), height=int(row["height"]))
+        values: dict[str, Any] = {name: row.get(name) or "" for name in _COLUMNS}
+        values.update(width=int(row["width"] or ""), height=int(row["height"] or ""))
         record = Record(**values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{where} is not a manifest row; wanted the columns {', '.join(_COLUMNS)}") from error
+    except ValueError as error:
+        raise DatasetError(f"{where}: width and height must be whole numbers") from error
     if record.label not in LABELS:
         raise DatasetError(f"{where}: the label is {record.label!r}, wanted real or fake")
+    if record.split not in (*SPLITS, EXCLUDED, "") or record.stated_split not in (*SPLITS, ""):
+        raise DatasetError(f"{where}: the split is {record.split!r}, wanted one of {', '.join(SPLITS)}")
     if Path(record.path).is_absolute() or ".." in Path(record.path).parts:
         raise DatasetError(f"{where}: the path {record.path!r} leaves the folder")
     return record
@@ -103,7 +109,7 @@ def _record(row: dict[str, str], where: str) -> Record:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)
     writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TextIO
 
+from .errors import printable
 from .faces import Box
 
 FORMATS = ("table", "csv", "json", "jsonl")
@@ -67,8 +68,8 @@ def write_results(results: Iterable[FileResult], format: str, file: TextIO) -> C
 
 def _write_table(results: Iterable[FileResult], file: TextIO) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     table.add_column("file", overflow="fold")
@@ -77,15 +78,16 @@ def _write_table(results: Iterable[FileResult], file: TextIO) -> None:
     table.add_column("face at x, y, size")
     table.add_column("ms", justify="right")
     for result in results:
-        shown = escape(_printable(result.path))
+        shown = printable(result.path)
         rows = [(face.verdict, f"{face.p_fake:.2f}", _place(face.box_xyxy)) for face in result.faces]
-        rows = rows or [(result.verdict, "", escape(_printable(result.error or "")))]
+        rows = rows or [(result.verdict, "", printable(result.error or ""))]
         latency = "" if result.latency_ms is None else f"{result.latency_ms:.0f}"
         for verdict, p_fake, place in rows:
-            table.add_row(shown, f"[{COLOURS[verdict]}]{verdict.replace('_', ' ')}[/]", p_fake, place, latency)
+            coloured = Text(verdict.replace("_", " "), style=COLOURS[verdict])
+            table.add_row(Text(shown), coloured, p_fake, Text(place), latency)
             shown = latency = ""
     if table.row_count:
-        Console(file=file).print(table)
+        Console(file=file, width=None if file.isatty() else 160).print(table)
 
 
 def _write_jsonl(results: Iterable[FileResult], file: TextIO) -> None:
@@ -103,7 +105,7 @@ def _write_json(results: Iterable[FileResult], file: TextIO) -> None:
 
 
 def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
-    writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(file, CSV_COLUMNS)
     writer.writeheader()
     for result in results:
         values = asdict(result)
@@ -122,11 +124,6 @@ def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
 def _spreadsheet_safe(text: str) -> str:
     """Keep a spreadsheet from running a file name as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _printable(text: str) -> str:
-    """Keep a file name from sending control codes to the terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _place(box: Box) -> str:

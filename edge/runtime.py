@@ -13,6 +13,9 @@ from .errors import ModelError, RuntimeMissingError
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 """Package name -> module with the Interpreter class, in the order that 'auto' tries them."""
 
+_IDENTIFIER = b"TFL3"
+_MIN_BYTES = 1024
+
 
 def installed_runtimes() -> list[str]:
     """Return the names of the TFLite runtimes that are installed, best first."""
@@ -27,6 +30,8 @@ class TFLiteModel:
 
         Raises RuntimeMissingError when there is no such runtime, ModelError when the bytes are no TFLite model.
         """
+        if content[4:8] != _IDENTIFIER or len(content) < _MIN_BYTES:  # the runtimes crash on a mere stump
+            raise ModelError("not a TFLite model; wanted a file that facetell export wrote")
         self.runtime = _choose(runtime)
         interpreter_class = _interpreter_class(self.runtime)
         try:

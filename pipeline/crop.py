@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def crop(
 
     Raises DatasetError when output holds something else, or a label would be left without pictures.
     """
+    if not settings.pre_cropped and find_spec("mediapipe") is None:
+        raise ModuleNotFoundError("No module named 'mediapipe'", name="mediapipe")  # before the workers find out
     records = read_manifest(dataset)
     description = {"settings": asdict(settings), "pictures": sorted(record.sha256 for record in records)}
     claim_folder(output, SETTINGS, json.dumps(description))

@@ -234,7 +234,7 @@ def _confusion(p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -
 
 def _write_scores(path: Path, records: Sequence[Record], p_fake: dict[str, np.ndarray]) -> None:
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file)
         writer.writerow(["path", "source", "label", *(f"p_fake {name}" for name in p_fake)])
         for index, record in enumerate(records):
             writer.writerow([record.path, record.source, record.label, *(f"{p[index]:.6f}" for p in p_fake.values())])

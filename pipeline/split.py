@@ -14,9 +14,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ..edge.errors import DatasetError
 from ..edge.images import read_image
-from ..edge.manifest import SPLITS, Record, read_manifest, split_sha256, write_manifest
+from ..edge.manifest import EXCLUDED, SPLITS, Record, read_manifest, split_sha256, write_manifest
 
-EXCLUDED = "excluded"
 _PARTS = 20  # ratios are kept to a twentieth
 
 NEAR_DUPLICATE_BITS = 12

@@ -86,7 +86,7 @@ def train(
     The best epoch by validation AUC becomes model.keras, with calibration and thresholds from the validation split in
     run.json. A killed training goes on from its last whole epoch when it is called again with the same settings.
 
-    A finished one is returned as it is. The callbacks get the epochs done, or the last epoch's row, and the epochs in all.
+    A finished one is returned as it is. The callbacks get the epochs done, or the last one's row, and their number.
 
     Raises DatasetError when a split lacks a label, or output holds another run.
     """
@@ -203,7 +203,7 @@ def _save_checkpoint(model: keras.Model, output: Path, epoch: int) -> None:
 
 def _write_history(path: Path, history: list[EpochRow]) -> None:
     with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(EpochRow)], lineterminator="\n")
+        writer = csv.DictWriter(file, [field.name for field in fields(EpochRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in history)
 

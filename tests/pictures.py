@@ -5,19 +5,24 @@ The builders of datasets, crops and runs do nothing a second time, so that two f
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from facetell.edge.faces import centre
 from facetell.edge.images import read_image
-from facetell.edge.manifest import MANIFEST, Record, read_manifest, write_manifest
+from facetell.edge.manifest import Record, read_manifest
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 
 FACES = {
     "real": {"real_astronaut.jpg": (225, 131, 96), "real_grace_hopper.jpg": (269, 244, 194)},
-    "fake": {"fake_astronaut_with_hoppers_face.jpg": (230, 130, 93), "fake_hopper_with_astronauts_face.jpg": (265, 241, 197)},
+    "fake": {
+        "fake_astronaut_with_hoppers_face.jpg": (230, 130, 93),
+        "fake_hopper_with_astronauts_face.jpg": (265, 241, 197),
+    },
 }
 """Label -> sample -> centre and side of its face in pixels."""
 
@@ -63,7 +68,9 @@ def save(path: Path, picture: np.ndarray, **options: int) -> Path:
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Return the content of every file below a folder, by relative path."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def record(path: str, label: str, **known: str) -> Record:
@@ -88,13 +95,44 @@ def tiny_crops(work: Path) -> Path:
     return work / "crops"
 
 
+def warm_weights(path: Path, crops: Path, size_px: int) -> Path:
+    """Write random backbone weights whose batch norms know the crops, so that what comes out differs by picture."""
+    import keras
+
+    from facetell.pipeline.backbones import BACKBONE_LAYER, build_model
+
+    keras.utils.set_random_seed(1)
+    backbone: Any = build_model(size_px, "none").get_layer(BACKBONE_LAYER)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    images = [centre(read_image(crops / known.path), size_px) for known in read_manifest(crops)]
+    backbone(np.stack(images).astype(np.float32), training=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    backbone.save_weights(path)
+    return path
+
+
 def tiny_run(work: Path) -> Path:
     """Return the folder of a finished and evaluated training on tiny_crops."""
     from facetell.pipeline.evaluate import evaluate
     from facetell.pipeline.train import TrainSettings, train
 
-    settings = TrainSettings(weights="none", epochs=3, head_epochs=1, batch_size=8)
-    train(tiny_crops(work), work / "run", settings, h5=True)
+    crops, weights = tiny_crops(work), work / "warm.weights.h5"
+    if not weights.exists():
+        warm_weights(weights, crops, 224)
+    settings = TrainSettings(weights=str(weights), epochs=2, head_epochs=1, batch_size=8, seed=5)
+    train(crops, work / "run", settings, h5=True)
     if not (work / "run" / "evaluation-test").exists():
         evaluate(work / "run", work / "run" / "evaluation-test")
     return work / "run"
+
+
+def tiny_bundle(work: Path) -> Path:
+    """Return the bundle of tiny_run."""
+    from facetell.convert.export import ExportSettings, export
+
+    run = tiny_run(work)
+    if not (run / "bundle").exists():
+        export(run, run / "bundle", ExportSettings("tiny", license="for tests", data_notes="Two portraits, turned."))
+    return run / "bundle"

@@ -9,7 +9,7 @@ from importlib import import_module
 
 import click
 
-from ..edge.errors import FacetellError
+from ..edge.errors import FacetellError, printable
 
 COMMANDS = {
     "On the device": {
@@ -95,7 +95,7 @@ def run(arguments: list[str]) -> int:
             raise
         if {"-v", "--verbose"} & set(arguments):
             traceback.print_exc()
-        click.echo(f"Error: {explanation}", err=True)
+        click.echo(f"Error: {printable(explanation)}", err=True)
         return 1
 
 

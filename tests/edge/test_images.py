@@ -1,4 +1,4 @@
-"""One way of reading: every format, orientation and colour mode comes out as upright, opaque 8-bit RGB, or is refused."""
+"""One way of reading: every format, orientation and colour mode comes out as upright, opaque 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def png_of_size(width: int, height: int) -> bytes:
         ("TIFF", {"compression": "tiff_lzw"}, 0),
         ("GIF", {}, 0),
         ("WEBP", {"lossless": True}, 0),
-        ("WEBP", {"quality": 95}, 12),
+        ("WEBP", {"quality": 95}, 6),
         ("JPEG", {"quality": 95, "subsampling": 0}, 4),
         ("JPEG", {"quality": 95, "subsampling": 0, "progressive": True}, 4),
         ("MPO", {"quality": 95, "subsampling": 0}, 4),  # what some phones put into a .jpg
@@ -80,15 +80,16 @@ def test_formats_are_read_by_content(format, options, max_difference, as_file, t
         (tmp_path / "picture.whatever").write_bytes(content)
     read = read_image(tmp_path / "picture.whatever" if as_file else content)
     assert (read.dtype, read.shape) == (np.uint8, image.shape)
-    assert np.abs(read.astype(int) - image).max() <= max_difference
+    # Away from the seams, where lossy formats mix the colours.
+    assert np.abs(read.astype(int) - image)[4:-4:8, 4:-4:8].max() <= max_difference
 
 
-def test_avif_is_read_where_pillow_can(tmp_path: Path) -> None:
+def test_avif_is_read_where_pillow_can() -> None:
     Image.init()
     if "AVIF" not in Image.SAVE:
         pytest.skip("this Pillow has no AVIF")
     read = read_image(encoded(four_colours(), "AVIF", quality=95))
-    assert np.abs(read[::31, ::47].astype(int) - four_colours()[::31, ::47]).max() <= 12
+    assert np.abs(read.astype(int) - four_colours())[4:-4:8, 4:-4:8].max() <= 6
 
 
 def test_pixels_can_be_written_to() -> None:
@@ -152,6 +153,7 @@ def test_an_unknown_orientation_is_none(orientation: int) -> None:
     assert (read_image(encoded(four_colours(), "PNG", exif=exif)) == four_colours()).all()
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Tag data larger")  # Pillow's, which scan does not show
 @pytest.mark.parametrize(
     "exif",
     [

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+pytest.importorskip("mediapipe")
+
+from facetell.convert.card import model_card
+from facetell.edge.run import Run
+
+# MediaPipe's metadata writer leaves its temporary folder to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+
+
+@pytest.fixture
+def card(exported: Path) -> str:
+    return (exported / "MODEL_CARD.md").read_text()
+
+
+@pytest.fixture
+def manifest(exported: Path) -> dict:
+    return json.loads((exported / "model.json").read_text())
+
+
+def test_the_card_begins_with_front_matter(card: str) -> None:
+    opening, front_matter, _ = card.split("---\n", 2)
+    keys = [line.partition(":")[0] for line in front_matter.splitlines()]
+    assert opening == ""
+    assert {"library_name", "pipeline_tag", "license", "tags"} <= set(keys)
+
+
+def test_the_card_names_the_model_and_how_to_use_it(card: str, manifest: dict) -> None:
+    assert f"# tiny {manifest['version']}" in card
+    assert "224 x 224" in card
+    assert "1.3 times the longer side" in card
+    assert f"Fake from {manifest['thresholds']['fake']:.3f}, real up to {manifest['thresholds']['real']:.3f}" in card
+
+
+def test_the_card_names_what_it_was_trained_on_and_the_terms(card: str, manifest: dict) -> None:
+    assert f"- {manifest['trained_on'][0]}" in card
+    assert "Two portraits, turned." in card
+    assert "License of the model: for tests." in card
+
+
+def test_the_card_holds_the_numbers_of_the_evaluation(card: str, run: Path) -> None:
+    report = json.loads((run / "evaluation-test" / "report.json").read_text())
+    assert report["split_sha256"][:16] in card
+    for condition, by_source in report["results"].items():
+        for source, m in by_source.items():
+            auc = f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
+            assert f"| {condition} | {source} | {m['real']} / {m['fake']} | {auc} | {m['accuracy']:.3f} |" in card
+
+
+def test_the_card_holds_how_the_files_differ_from_keras(card: str, manifest: dict) -> None:
+    for precision, m in manifest["metrics"].items():
+        assert f"| {precision} | {m['auc']:.4f} | {m['auc_loss']:+.4f} |" in card
+
+
+@pytest.mark.parametrize("limit", ["evidence, not proof", "faces alone", "was not measured", "calibrated for pictures"])
+def test_the_card_states_its_limits(card: str, limit: str) -> None:
+    assert limit in card.partition("## Limits")[2].replace("\n  ", " ")
+
+
+def test_a_model_that_was_not_evaluated_says_so(manifest: dict, run: Path) -> None:
+    assert "before it was evaluated" in model_card(manifest, Run.read(run), [], [], "")
+
+
+def test_a_set_of_one_label_has_a_dash_for_its_auc(manifest: dict, run: Path) -> None:
+    report = json.loads((run / "evaluation-test" / "report.json").read_text())
+    nothing = dict.fromkeys(("auc", "auc_low", "auc_high", "fake_called_real"))
+    report["results"]["clean"]["raw"] |= nothing | {"fake": 0}
+    card = model_card(manifest, Run.read(run), [report], [], "")
+    assert f"| clean | raw | {report['results']['clean']['raw']['real']} / 0 | - |" in card

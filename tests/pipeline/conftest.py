@@ -1,0 +1,55 @@
+"""The tiny data that the tests of the pipeline share."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from facetell.edge.manifest import write_manifest
+
+from ..pictures import pattern, record, save, tiny_crops, tiny_run, warm_weights
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all tests of the session: raw/, dataset/, crops/ and run/ stand in it once they are made."""
+    return tmp_path_factory.getbasetemp() / "tiny"
+
+
+@pytest.fixture(scope="session")
+def crops(work: Path) -> Path:
+    """24 face crops, split."""
+    return tiny_crops(work)
+
+
+@pytest.fixture(scope="session")
+def run(work: Path) -> Path:
+    """A finished and evaluated training on crops."""
+    return tiny_run(work)
+
+
+@pytest.fixture(scope="session")
+def small_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 training, 8 validation and 8 test pictures of 37 px, half of each real: enough to train a network of 32 px."""
+    from facetell.pipeline.crop import CropSettings
+
+    folder = tmp_path_factory.mktemp("small") / "crops"
+    records = [
+        record(f"{label}/{part}{number}.png", label, split=part)
+        for part, count in (("train", 8), ("validation", 4), ("test", 4))
+        for label in ("real", "fake")
+        for number in range(count)
+    ]
+    for seed, known in enumerate(records):
+        save(folder / known.path, pattern(seed, 37))
+    write_manifest(folder, records)
+    settings = CropSettings(input_size_px=32, pre_cropped=True)
+    (folder / "crop.json").write_text(json.dumps({"settings": asdict(settings)}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_weights(small_crops: Path) -> Path:
+    """Backbone weights for small_crops, whose scores differ by picture."""
+    return warm_weights(small_crops.parent / "warm.weights.h5", small_crops, 32)

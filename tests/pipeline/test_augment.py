@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from facetell.pipeline.augment import augment, jpeg, rescale
+
+from ..pictures import pattern
+
+SEEDS = range(40)
+
+
+def changed(seed: int, crop: np.ndarray | None = None, size_px: int = 224) -> np.ndarray:
+    return augment(pattern(1, 256) if crop is None else crop, size_px, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(("crop_px", "size_px"), [(256, 224), (110, 96), (37, 32), (224, 224)])
+def test_an_augmented_crop_is_a_picture_of_the_input_size(crop_px: int, size_px: int) -> None:
+    for seed in SEEDS:
+        picture = changed(seed, pattern(2, crop_px), size_px)
+        assert picture.shape == (size_px, size_px, 3)
+        assert picture.dtype == np.uint8
+        assert picture.flags.c_contiguous
+
+
+def test_the_random_numbers_alone_decide() -> None:
+    for seed in SEEDS:
+        assert np.array_equal(changed(seed), changed(seed))
+
+
+def test_each_draw_looks_different() -> None:
+    assert len({changed(seed).tobytes() for seed in SEEDS}) == len(SEEDS)
+
+
+def test_the_crop_itself_is_not_touched() -> None:
+    crop = pattern(1, 256)
+    for seed in SEEDS:
+        changed(seed, crop)
+    assert np.array_equal(crop, pattern(1, 256))
+
+
+def test_real_and_fake_are_changed_alike() -> None:
+    """What is drawn depends on the seed alone: after any two pictures, the generator stands at the same place."""
+    for seed in SEEDS:
+        one, other = np.random.default_rng(seed), np.random.default_rng(seed)
+        augment(pattern(1, 256), 224, one)
+        augment(np.zeros((256, 256, 3), np.uint8), 224, other)
+        assert one.random() == other.random()
+
+
+def test_an_augmented_crop_still_shows_the_same() -> None:
+    grey = np.full((256, 256, 3), 128, np.uint8)
+    for seed in SEEDS:
+        assert abs(changed(seed, grey).mean() - 128) < 45
+        assert changed(seed, grey).std() < 20
+
+
+def test_half_of_the_crops_are_mirrored() -> None:
+    left_is_dark = np.zeros((256, 256, 3), np.uint8)
+    left_is_dark[:, 128:] = 200
+    mirrored = sum(
+        picture[:, :112].mean() > picture[:, 112:].mean()
+        for picture in (changed(seed, left_is_dark) for seed in range(200))
+    )
+    assert 70 <= mirrored <= 130
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (50, 70, 3), (1, 1, 3)])
+@pytest.mark.parametrize("quality", [1, 50, 100])
+def test_jpeg_keeps_shape_and_type(shape: tuple[int, ...], quality: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    saved = jpeg(picture, quality)
+    assert (saved.shape, saved.dtype) == (shape, np.uint8)
+
+
+def test_jpeg_loses_more_at_lower_quality_and_keeps_the_order_of_colours() -> None:
+    picture = pattern(3)
+    losses = [np.abs(jpeg(picture, quality).astype(int) - picture).mean() for quality in (100, 75, 50, 10)]
+    assert losses == sorted(losses)
+    assert losses[0] < 3
+    red = np.full((32, 32, 3), (200, 30, 30), np.uint8)
+    assert np.abs(jpeg(red, 90).astype(int) - red).max() < 6
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (50, 71, 3), (3, 3, 3)])
+@pytest.mark.parametrize("ratio", [0.01, 0.35, 0.5, 0.9])
+def test_rescale_keeps_shape_type_and_brightness(shape: tuple[int, ...], ratio: float) -> None:
+    flat = np.full(shape, 77, np.uint8)
+    again = rescale(flat, ratio)
+    assert (again.shape, again.dtype) == (shape, np.uint8)
+    assert np.array_equal(again, flat)
+
+
+def test_rescale_to_half_averages_four_pixels() -> None:
+    checkers = np.indices((64, 64)).sum(axis=0) % 2 * 200
+    picture = np.repeat(checkers[:, :, None], 3, axis=2).astype(np.uint8)
+    assert np.array_equal(rescale(picture, 0.5), np.full_like(picture, 100))

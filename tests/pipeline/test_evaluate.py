@@ -1,0 +1,195 @@
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tensorflow")
+
+from facetell.edge.calibration import Thresholds
+from facetell.edge.errors import DatasetError
+from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
+from facetell.edge.run import Run
+from facetell.pipeline.evaluate import CONDITIONS, Metrics, auc_interval, evaluate, measure
+
+from ..pictures import tree
+
+THRESHOLDS = Thresholds(real=0.3, fake=0.7, chosen_at="by hand")
+
+
+def measured(real: list[float], fake: list[float]) -> Metrics:
+    return measure(np.array(real + fake), np.repeat([False, True], [len(real), len(fake)]), THRESHOLDS)
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "accuracy", "precision", "recall", "f1", "auc", "false_alarms", "missed", "uncertain"),
+    [
+        ([0.1, 0.4], [0.6, 0.9], 1, 1, 1, 1, 1, 0, 0, 0.5),
+        ([0.2, 0.8], [0.1, 0.9], 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0),
+        ([0.9, 0.8], [0.2, 0.1], 0, 0, 0, 0, 0, 1, 1, 0),
+        ([0.5], [0.5], 0.5, 0.5, 1, 2 / 3, 0.5, 0, 0, 1),
+        ([0.1, 0.2, 0.6], [0.4, 0.8], 3 / 5, 1 / 2, 1 / 2, 1 / 2, 5 / 6, 0, 0, 2 / 5),
+        ([0.3, 0.7], [0.3, 0.7], 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0),
+        ([0.1], [0.2, 0.2, 0.9], 0.5, 1, 1 / 3, 0.5, 1, 0, 2 / 3, 0),
+        ([0.1, 0.1], [0.2], 2 / 3, 0, 0, 0, 1, 0, 1, 0),
+    ],
+)
+def test_metrics_are_those_counted_by_hand(
+    real, fake, accuracy, precision, recall, f1, auc, false_alarms, missed, uncertain
+) -> None:
+    m = measured(real, fake)
+    assert (m.real, m.fake) == (len(real), len(fake))
+    assert (m.accuracy, m.precision, m.recall, m.f1) == pytest.approx((accuracy, precision, recall, f1))
+    assert m.auc == pytest.approx(auc)
+    assert (m.real_called_fake, m.fake_called_real, m.uncertain) == pytest.approx((false_alarms, missed, uncertain))
+
+
+def test_a_set_of_real_pictures_alone_has_no_auc() -> None:
+    m = measured([0.1, 0.4, 0.6, 0.9], [])
+    assert (m.precision, m.recall, m.f1, m.auc, m.auc_low, m.auc_high, m.fake_called_real) == (None,) * 7
+    assert (m.real, m.fake, m.accuracy, m.real_called_fake, m.uncertain) == (4, 0, 0.5, 0.25, 0.5)
+
+
+def test_a_set_of_fake_pictures_alone_has_no_auc() -> None:
+    m = measured([], [0.1, 0.4, 0.6, 0.9])
+    assert (m.precision, m.recall, m.f1, m.auc, m.auc_low, m.auc_high, m.real_called_fake) == (None,) * 7
+    assert (m.real, m.fake, m.accuracy, m.fake_called_real, m.uncertain) == (0, 4, 0.5, 0.25, 0.5)
+
+
+def scores(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and labels of as many real as fake pictures, with an AUC of about .76."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.normal(0, 1, count), rng.normal(1, 1, count)]), np.repeat([False, True], count)
+
+
+@pytest.mark.parametrize("count", [5, 50, 500])
+def test_the_interval_holds_the_auc(count: int) -> None:
+    p_fake, labels = scores(count)
+    low, high = auc_interval(p_fake, labels)
+    auc = measure(p_fake, labels, THRESHOLDS).auc
+    assert auc is not None
+    assert 0 <= low < auc < high <= 1
+
+
+def test_the_interval_shrinks_with_the_root_of_the_number() -> None:
+    few, many = (np.ptp(auc_interval(*scores(count))) for count in (50, 800))
+    assert few / many == pytest.approx(4, rel=0.35)
+
+
+def test_the_interval_of_a_perfect_detector_is_a_point() -> None:
+    assert auc_interval(np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])) == (1, 1)
+
+
+def test_the_interval_is_drawn_by_seed() -> None:
+    assert auc_interval(*scores(20)) == auc_interval(*scores(20))
+    assert auc_interval(*scores(20), seed=1) != auc_interval(*scores(20), seed=2)
+
+
+@pytest.fixture
+def evaluation(run: Path) -> Path:
+    return run / "evaluation-test"
+
+
+def test_the_conditions_are_clean_resaved_and_shrunken() -> None:
+    assert list(CONDITIONS) == ["clean", "JPEG 50", "half size"]
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert np.array_equal(CONDITIONS["clean"](picture), picture)
+    for name in ("JPEG 50", "half size"):
+        assert CONDITIONS[name](picture).shape == picture.shape
+        assert not np.array_equal(CONDITIONS[name](picture), picture)
+
+
+def test_the_report_holds_every_condition_and_source(evaluation: Path, crops: Path) -> None:
+    report = json.loads((evaluation / "report.json").read_text())
+    records = [known for known in read_manifest(crops) if known.split == "test"]
+    assert report["split"] == "test"
+    assert report["split_sha256"] == split_sha256(read_manifest(crops))
+    assert report["pictures"] == len(records)
+    assert list(report["results"]) == ["clean", "JPEG 50", "half size"]
+    assert all(list(by_source) == ["raw", "all"] for by_source in report["results"].values())
+    assert all(metrics["real"] + metrics["fake"] == len(records) for metrics in report["results"]["clean"].values())
+    assert sum(sum(row.values()) for row in report["confusion"].values()) == len(records)
+
+
+def test_the_scores_are_those_the_report_measures(evaluation: Path, run: Path, crops: Path) -> None:
+    report = json.loads((evaluation / "report.json").read_text())
+    with (evaluation / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "source", "label", "p_fake clean", "p_fake JPEG 50", "p_fake half size"]
+    assert [row["path"] for row in rows] == [known.path for known in read_manifest(crops) if known.split == "test"]
+    labels = np.array([row["label"] == "fake" for row in rows])
+    for condition in CONDITIONS:
+        p_fake = np.array([float(row[f"p_fake {condition}"]) for row in rows])
+        again = measure(p_fake, labels, Run.read(run).thresholds)
+        wanted = report["results"][condition]["all"]
+        assert (again.auc, again.accuracy, again.uncertain) == (wanted["auc"], wanted["accuracy"], wanted["uncertain"])
+
+
+def test_a_degraded_picture_scores_otherwise(evaluation: Path) -> None:
+    with (evaluation / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for condition in ("JPEG 50", "half size"):
+        assert any(row["p_fake clean"] != row[f"p_fake {condition}"] for row in rows)
+
+
+def test_the_page_shows_the_numbers_and_the_pictures(evaluation: Path) -> None:
+    page = (evaluation / "report.md").read_text()
+    report = json.loads((evaluation / "report.json").read_text())
+    for condition, by_source in report["results"].items():
+        assert f"| {condition} | all | {by_source['all']['real']} / {by_source['all']['fake']} |" in page
+    assert report["split_sha256"][:16] in page
+    for name in ("roc", "scores", "confusion", "worst"):
+        assert f"({name}.png)" in page
+        with Image.open(evaluation / f"{name}.png") as picture:
+            picture.load()
+            assert picture.format == "PNG"
+            assert min(picture.size) > 200
+
+
+def with_manifest(crops: Path, folder: Path, **changed: str) -> Path:
+    """Return a copy of a crops folder that holds the real test pictures alone, changed."""
+    for name, content in tree(crops).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    kept = [known for known in read_manifest(crops) if known.split == "test" and not known.is_fake]
+    write_manifest(folder, [replace(known, **changed) for known in kept])
+    return folder
+
+
+def test_other_crops_of_one_label_are_measured_too(tmp_path: Path, run: Path, crops: Path) -> None:
+    report = evaluate(run, tmp_path / "report", crops=with_manifest(crops, tmp_path / "crops"))
+    assert report.results["clean"]["all"].auc is None
+    assert report.results["clean"]["all"].fake == 0
+    assert "| - |" in (tmp_path / "report" / "report.md").read_text()
+    for name in ("roc", "scores", "confusion", "worst"):
+        with Image.open(tmp_path / "report" / f"{name}.png") as picture:
+            picture.load()
+
+
+def test_an_empty_split_is_an_error(tmp_path: Path, run: Path, crops: Path) -> None:
+    empty = with_manifest(crops, tmp_path / "crops", split="train")
+    with pytest.raises(DatasetError, match="no pictures in the test split"):
+        evaluate(run, tmp_path / "report", crops=empty)
+    assert not (tmp_path / "report").exists()
+
+
+def test_crops_of_another_size_are_an_error(tmp_path: Path, run: Path, small_crops: Path) -> None:
+    with pytest.raises(DatasetError, match="crop again"):
+        evaluate(run, tmp_path / "report", crops=small_crops)
+
+
+def test_crops_with_another_margin_are_an_error(tmp_path: Path, run: Path, crops: Path) -> None:
+    other = with_manifest(crops, tmp_path / "crops")
+    described = json.loads((other / "crop.json").read_text())
+    described["settings"]["margin_ratio"] = 2.0
+    (other / "crop.json").write_text(json.dumps(described))
+    with pytest.raises(DatasetError, match="crop again"):
+        evaluate(run, tmp_path / "report", crops=other)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no finished run"):
+        evaluate(tmp_path, tmp_path / "report")

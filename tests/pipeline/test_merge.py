@@ -1,0 +1,376 @@
+import csv
+import stat
+import zipfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+
+from facetell.edge.errors import DatasetError
+from facetell.edge.manifest import read_manifest, write_manifest
+from facetell.pipeline.merge import MergeReport, merge
+from facetell.pipeline.sources import open_source
+
+from ..pictures import pattern, save, tree
+
+FOLDER_LAYOUTS = {
+    # the files, each with what it must become: label, split
+    "training_real, training_fake": {
+        "training_real/a.jpg": ("real", ""),
+        "training_fake/b.jpg": ("fake", ""),
+    },
+    "Kaggle's real_and_fake_face_detection": {
+        "real_and_fake_face_detection/real_and_fake_face/training_real/a.jpg": ("real", ""),
+        "real_and_fake_face_detection/real_and_fake_face/training_fake/b.jpg": ("fake", ""),
+    },
+    "real, fake": {"real/a.jpg": ("real", ""), "fake/b.png": ("fake", "")},
+    "Real, Fake": {"Real/a.JPG": ("real", ""), "Fake/b.jpeg": ("fake", "")},
+    "deeper below the label": {"real/persons/1/a.jpg": ("real", ""), "fake/persons/1/a.jpg": ("fake", "")},
+    "the nearest folder decides": {"fake/real/a.jpg": ("real", ""), "real/fake/b.jpg": ("fake", "")},
+    "train, valid, test": {
+        "train/real/a.jpg": ("real", "train"),
+        "train/fake/b.jpg": ("fake", "train"),
+        "valid/real/c.jpg": ("real", "validation"),
+        "valid/fake/d.jpg": ("fake", "validation"),
+        "test/real/e.jpg": ("real", "test"),
+        "test/fake/f.jpg": ("fake", "test"),
+    },
+    "Train, Validation, Test": {
+        "Dataset/Train/Real/a.jpg": ("real", "train"),
+        "Dataset/Validation/Fake/b.jpg": ("fake", "validation"),
+        "Dataset/Test/Real/c.jpg": ("real", "test"),
+        "Dataset/Test/Fake/d.jpg": ("fake", "test"),
+    },
+    "label above split": {"real/train/a.jpg": ("real", "train"), "fake/val/b.jpg": ("fake", "validation")},
+}
+
+CSV_LAYOUTS = {
+    # the csv, and each file with what it must become: label, split, group
+    "file, label, source_video, split": (
+        "file,label,source_video,split\n"
+        "frames/a.jpg,real,video1.mp4,train\n"
+        "frames/b.jpg,fake,video1.mp4,train\n"
+        "frames/c.jpg,fake,video2.mp4,test\n",
+        {
+            "frames/a.jpg": ("real", "train", "data/video1"),
+            "frames/b.jpg": ("fake", "train", "data/video1"),
+            "frames/c.jpg": ("fake", "test", "data/video2"),
+        },
+    ),
+    "videoname, label, original": (
+        "videoname,original_width,original_height,label,original\n"
+        "aaa.mp4,129,129,FAKE,ccc.mp4\n"
+        "bbb.mp4,129,129,FAKE,ccc.mp4\n"
+        "ccc.mp4,129,129,REAL,\n",
+        {
+            "faces_224/aaa.jpg": ("fake", "", "data/ccc"),
+            "faces_224/bbb.jpg": ("fake", "", "data/ccc"),
+            "faces_224/ccc.jpg": ("real", "", "data/ccc"),
+        },
+    ),
+    "no group: each file its own": (
+        "path,label\na.jpg,real\nb.jpg,fake\n",
+        {"a.jpg": ("real", "", "data/a"), "b.jpg": ("fake", "", "data/b")},
+    ),
+    "no split: the folder's": (
+        "path,label\nreal/a.jpg,real\nfake/b.jpg,fake\n",
+        {"train/real/a.jpg": ("real", "train", "data/a"), "test/fake/b.jpg": ("fake", "test", "data/b")},
+    ),
+    "the csv outweighs the folders": (
+        "file,label\nreal/a.jpg,fake\nfake/b.jpg,real\n",
+        {"real/a.jpg": ("fake", "", "data/a"), "fake/b.jpg": ("real", "", "data/b")},
+    ),
+}
+
+HALF_A_JPEG = cv2.imencode(".jpg", pattern(99))[1].tobytes()[:2000]
+
+
+def fill(root: Path, names: list[str], first_seed: int = 0) -> dict[str, bytes]:
+    """Write a picture under each name, no two the same, and return their bytes."""
+    for seed, name in enumerate(names, start=first_seed):
+        save(root / name, pattern(seed, 48))
+    return tree(root)
+
+
+def zipped(root: Path) -> Path:
+    """Pack a folder into the zip archive of its name."""
+    target = root.parent / "packed" / f"{root.name}.zip"
+    target.parent.mkdir()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in tree(root).items():
+            archive.writestr(name, content)
+    return target
+
+
+def merged(*raw: Path, output: Path) -> MergeReport:
+    return merge([open_source(path) for path in raw], output)
+
+
+def by_content(output: Path) -> dict[bytes, tuple[str, str, str]]:
+    """Return label, split and group of each merged picture by its bytes."""
+    records = read_manifest(output)
+    assert [r.stated_split for r in records] == [r.split for r in records]
+    return {(output / r.path).read_bytes(): (r.label, r.split, r.group) for r in records}
+
+
+@pytest.mark.parametrize("pack", [Path, zipped], ids=["folder", "zip"])
+@pytest.mark.parametrize("layout", FOLDER_LAYOUTS.values(), ids=FOLDER_LAYOUTS)
+def test_folders_say_label_and_split(tmp_path: Path, layout: dict[str, tuple[str, str]], pack) -> None:
+    contents = fill(tmp_path / "data", list(layout))
+    merged(pack(tmp_path / "data"), output=tmp_path / "out")
+    found = {content: tags[:2] for content, tags in by_content(tmp_path / "out").items()}
+    assert found == {contents[name]: tags for name, tags in layout.items()}
+
+
+@pytest.mark.parametrize("pack", [Path, zipped], ids=["folder", "zip"])
+@pytest.mark.parametrize(("table", "layout"), CSV_LAYOUTS.values(), ids=CSV_LAYOUTS)
+def test_a_csv_says_label_split_and_group(tmp_path: Path, table: str, layout, pack) -> None:
+    contents = fill(tmp_path / "data", list(layout))
+    (tmp_path / "data" / "metadata.csv").write_text(table)
+    merged(pack(tmp_path / "data"), output=tmp_path / "out")
+    assert by_content(tmp_path / "out") == {contents[name]: tags for name, tags in layout.items()}
+
+
+@pytest.mark.parametrize("pack", [Path, zipped], ids=["folder", "zip"])
+def test_two_roots_called_real_and_fake_are_labels(tmp_path: Path, pack) -> None:
+    contents = fill(tmp_path / "somewhere" / "real", ["a.jpg"]), fill(tmp_path / "elsewhere" / "Fake", ["a.jpg"], 1)
+    merged(pack(tmp_path / "somewhere" / "real"), pack(tmp_path / "elsewhere" / "Fake"), output=tmp_path / "out")
+    found = {content: tags[0] for content, tags in by_content(tmp_path / "out").items()}
+    assert found == {contents[0]["a.jpg"]: "real", contents[1]["a.jpg"]: "fake"}
+
+
+@pytest.mark.parametrize("above", ["test", "fake", "train/real", "Fake/Test"])
+def test_folders_above_the_root_do_not_matter(tmp_path: Path, above: str) -> None:
+    root = tmp_path / above / "data"
+    contents = fill(root, ["real/a.jpg", "fake/b.jpg", "c.jpg"])
+    report = merged(root, output=tmp_path / "out")
+    found = {content: tags[:2] for content, tags in by_content(tmp_path / "out").items()}
+    assert found == {contents["real/a.jpg"]: ("real", ""), contents["fake/b.jpg"]: ("fake", "")}
+    assert report.skipped_by_kind() == {"no label": 1}
+
+
+def test_a_relative_root_is_named_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "faces", ["real/a.jpg", "fake/b.jpg"])
+    monkeypatch.chdir(tmp_path / "faces")
+    report = merged(Path(), output=tmp_path / "out")
+    assert {record.source for record in report.records} == {"faces"}
+
+
+def test_the_manifest_is_a_table_with_these_columns(tmp_path: Path) -> None:
+    fill(tmp_path / "data", ["train/real/a.jpg", "train/fake/b.jpg"])
+    merged(tmp_path / "data", output=tmp_path / "out")
+    with (tmp_path / "out" / "manifest.csv").open(newline="") as file:
+        header, first, _ = csv.reader(file)
+    assert header[:8] == ["path", "label", "source", "group", "split", "sha256", "width", "height"]
+    row = dict(zip(header, first, strict=True))
+    assert row["path"] == f"fake/{row['sha256'][:20]}.jpg"
+    assert {key: row[key] for key in ("label", "source", "split", "width", "height")} == {
+        "label": "fake",
+        "source": "data",
+        "split": "train",
+        "width": "48",
+        "height": "48",
+    }
+
+
+def test_the_same_bytes_come_in_once(tmp_path: Path) -> None:
+    contents = fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    fill(tmp_path / "more", ["real/copy.jpg"])
+    report = merged(tmp_path / "data", tmp_path / "more", output=tmp_path / "out")
+    assert sorted(by_content(tmp_path / "out")) == sorted(contents.values())
+    assert [(s.path, s.kind, s.detail) for s in report.skipped] == [
+        ("more/real/copy.jpg", "duplicate", "of data/real/a.jpg")
+    ]
+
+
+def test_a_picture_with_both_labels_stays_out(tmp_path: Path) -> None:
+    contents = fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    save(tmp_path / "data" / "real" / "c.jpg", pattern(7, 48))
+    save(tmp_path / "data" / "fake" / "c.jpg", pattern(7, 48))
+    report = merged(tmp_path / "data", output=tmp_path / "out")
+    assert sorted(by_content(tmp_path / "out")) == sorted(contents.values())
+    assert report.skipped_by_kind()["both labels"] == 1
+    left_out = (tmp_path / "out" / "skipped.csv").read_text()
+    assert "both labels" in left_out
+    assert "data/real/c.jpg" in left_out
+    assert "data/fake/c.jpg" in left_out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("real/text.jpg", b"no picture", "unreadable"),
+        ("real/empty.png", b"", "unreadable"),
+        ("real/half.jpg", HALF_A_JPEG, "unreadable"),
+        ("unsorted/x.jpg", b"no picture", "no label"),
+    ],
+)
+def test_what_cannot_be_used_is_listed(tmp_path: Path, name: str, content: bytes, kind: str) -> None:
+    fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "data" / name).write_bytes(content)
+    report = merged(tmp_path / "data", output=tmp_path / "out")
+    assert len(report.records) == 2
+    assert [(skipped.path, skipped.kind) for skipped in report.skipped] == [(f"data/{name}", kind)]
+    with (tmp_path / "out" / "skipped.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["path"] == f"data/{name}"
+    assert row["reason"].startswith(kind)
+
+
+def test_running_it_again_changes_nothing(tmp_path: Path) -> None:
+    fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg", "c.jpg"])
+    first = merged(tmp_path / "data", output=tmp_path / "out")
+    before = tree(tmp_path / "out")
+    again = merged(tmp_path / "data", output=tmp_path / "out")
+    assert (first.unchanged, again.unchanged) == (False, True)
+    assert tree(tmp_path / "out") == before
+    assert again.records == first.records
+
+
+def test_the_same_data_give_the_same_bytes_anywhere(tmp_path: Path) -> None:
+    fill(tmp_path / "data", ["real/a.jpg", "real/b.jpg", "fake/c.jpg", "fake/d.jpg", "e.jpg"])
+    merged(tmp_path / "data", output=tmp_path / "out")
+    merged(tmp_path / "data", output=tmp_path / "new" / "out")
+    assert tree(tmp_path / "out") == tree(tmp_path / "new" / "out")
+
+
+def test_a_split_made_since_is_no_change(tmp_path: Path) -> None:
+    fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    report = merged(tmp_path / "data", output=tmp_path / "out")
+    write_manifest(tmp_path / "out", [replace(record, split="train") for record in report.records])
+    before = tree(tmp_path / "out")
+    assert merged(tmp_path / "data", output=tmp_path / "out").unchanged
+    assert tree(tmp_path / "out") == before
+
+
+def test_an_empty_folder_may_stand_there_already(tmp_path: Path) -> None:
+    fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    (tmp_path / "out").mkdir()
+    assert len(merged(tmp_path / "data", output=tmp_path / "out").records) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "out"}
+
+
+@pytest.mark.parametrize("foreign", ["another merge", "a folder with a file", "a file"])
+def test_nothing_is_written_over_something_else(tmp_path: Path, foreign: str) -> None:
+    output = tmp_path / "out"
+    if foreign == "another merge":
+        fill(tmp_path / "other", ["real/a.jpg", "fake/b.jpg"], 50)
+        merged(tmp_path / "other", output=output)
+    elif foreign == "a folder with a file":
+        output.mkdir()
+        (output / "thesis.txt").write_text("mine")
+    else:
+        output.write_text("mine")
+    fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    before = tree(tmp_path)
+    with pytest.raises(DatasetError, match="choose another folder"):
+        merged(tmp_path / "data", output=output)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[], ["real/a.jpg"], ["fake/a.jpg"], ["a.jpg", "b.jpg"], ["realistic/a.jpg", "faked/b.jpg"]],
+    ids=["empty folder", "real alone", "fake alone", "no label", "other words"],
+)
+def test_without_both_labels_nothing_is_left_behind(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "data").mkdir()
+    fill(tmp_path / "data", names)
+    with pytest.raises(DatasetError, match=r"no (real|fake) pictures"):
+        merged(tmp_path / "data", output=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere does not exist"):
+        open_source(tmp_path / "nowhere")
+
+
+def test_links_in_a_folder_are_not_followed(tmp_path: Path) -> None:
+    contents = fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    fill(tmp_path / "private", ["real/secret.jpg"], 9)
+    (tmp_path / "data" / "real" / "link.jpg").symlink_to(tmp_path / "private" / "real" / "secret.jpg")
+    (tmp_path / "data" / "more").symlink_to(tmp_path / "private")
+    merged(tmp_path / "data", output=tmp_path / "out")
+    assert sorted(by_content(tmp_path / "out")) == sorted(contents.values())
+
+
+def archive(path: Path, member: zipfile.ZipInfo | str | None = None, content: bytes = b"") -> Path:
+    """Write a zip with a real and a fake picture, and one member more."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for seed, name in enumerate(("real/a.png", "fake/b.png")):
+            file.writestr(name, cv2.imencode(".png", pattern(seed, 48))[1].tobytes())
+        if member is not None:
+            file.writestr(member, content)
+    return path
+
+
+def link() -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo("real/link.jpg")
+    member.create_system = 3
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "reason"),
+    [
+        ("../outside.jpg", b"", "points outside"),
+        ("real/../../outside.jpg", b"", "points outside"),
+        ("/etc/outside.jpg", b"", "points outside"),
+        ("..\\outside.jpg", b"", "points outside"),
+        ("real\\..\\..\\outside.jpg", b"", "points outside"),
+        ("C:\\outside.jpg", b"", "points outside"),
+        (link(), b"/etc/passwd", "is a link"),
+        ("real/bomb.jpg", bytes(8 * 2**20), "like a zip bomb"),
+        (".", b"", "refused"),
+    ],
+    ids=["..", "a/../..", "absolute", "backslash ..", "a\\..\\..", "drive", "symlink", "bomb", "no name"],
+)
+def test_a_dangerous_archive_is_refused(tmp_path: Path, member, content: bytes, reason: str) -> None:
+    with pytest.raises(DatasetError, match=reason):
+        open_source(archive(tmp_path / "data.zip", member, content))
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "data.zip")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flags in the first entry of the central directory
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match="is encrypted"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("kept_share", [0, 0.3, 0.9])
+def test_half_an_archive_is_refused(tmp_path: Path, kept_share: float) -> None:
+    content = archive(tmp_path / "data.zip").read_bytes()
+    (tmp_path / "data.zip").write_bytes(content[: int(kept_share * len(content))])
+    with pytest.raises(DatasetError, match="not a readable zip"):
+        open_source(tmp_path / "data.zip")
+
+
+def test_another_file_is_no_archive(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="not a readable zip"):
+        open_source(save(tmp_path / "picture.jpg", pattern(0)))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+@pytest.mark.parametrize("damage", ["data", "header"])
+def test_a_damaged_member_is_listed_and_the_others_come_in(tmp_path: Path, compression: int, damage: str) -> None:
+    path = archive(tmp_path / "data.zip")
+    with zipfile.ZipFile(path, "a", compression) as file:
+        file.writestr("real/damaged.png", cv2.imencode(".png", pattern(3, 48))[1].tobytes())
+        start = file.getinfo("real/damaged.png").header_offset
+    content = bytearray(path.read_bytes())
+    first = start + 30 + len("real/damaged.png")  # behind the local header
+    if damage == "header":
+        content[start : start + 4] = b"----"
+    else:
+        content[first : first + 200] = bytes(byte ^ 0xFF for byte in content[first : first + 200])
+    path.write_bytes(content)
+    report = merged(path, output=tmp_path / "out")
+    assert Counter(record.label for record in report.records) == {"real": 1, "fake": 1}
+    assert [(skipped.path, skipped.kind) for skipped in report.skipped] == [("data/real/damaged.png", "unreadable")]

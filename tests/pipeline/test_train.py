@@ -1,0 +1,264 @@
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tensorflow")
+
+import keras
+
+from facetell.edge.errors import DatasetError
+from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
+from facetell.edge.run import Run
+from facetell.edge.scoring import score_crops
+from facetell.pipeline.backbones import BACKBONE_LAYER, build_model
+from facetell.pipeline.train import TrainSettings, default_epochs, train
+
+from ..pictures import tree
+
+COLUMNS = [
+    *("epoch", "phase", "learning_rate", "loss", "accuracy"),
+    *("validation_loss", "validation_accuracy", "validation_auc", "duration_s", "pictures_per_s"),
+]
+
+
+class Killed(Exception):
+    """What ends a training in these tests."""
+
+
+def history_of(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def backbone_weights(path: Path) -> dict[str, np.ndarray]:
+    backbone: Any = keras.saving.load_model(path).get_layer(BACKBONE_LAYER)
+    return {weight.path: weight.numpy() for weight in backbone.weights}
+
+
+def relabelled(small_crops: Path, folder: Path, **changed: Any) -> Path:
+    """Return a copy of a crops folder whose records are changed."""
+    for name, content in tree(small_crops).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    write_manifest(folder, [replace(known, **changed) for known in read_manifest(small_crops)])
+    return folder
+
+
+def test_a_run_leaves_a_model_its_history_and_its_curves(run: Path) -> None:
+    assert {path.name for path in run.iterdir()} >= {"model.keras", "model.h5", "history.csv", "curves.png", "run.json"}
+    assert not (run / "checkpoints").exists()
+    assert list(history_of(run)[0]) == COLUMNS
+    assert [(row["epoch"], row["phase"]) for row in history_of(run)] == [("1", "head"), ("2", "whole")]
+    with Image.open(run / "curves.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 300
+
+
+def test_run_json_says_how_it_was_trained(run: Path, crops: Path, work: Path) -> None:
+    known = json.loads((run / "run.json").read_text())
+    assert known["backbone"] == "mobilenet_v3_small"
+    assert known["crops"] == str(crops)
+    assert known["split_sha256"] == split_sha256(read_manifest(crops))
+    assert known["arguments"] == {
+        "weights": str(work / "warm.weights.h5"),
+        "epochs": 2,
+        "head_epochs": 1,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.01,
+        "label_smoothing": 0.05,
+        "patience_share": pytest.approx(1 / 3),
+        "seed": 5,
+    }
+    assert set(known["versions"]) >= {"python", "tensorflow", "keras", "mediapipe", "numpy", "facetell"}
+    assert (known["input_size_px"], known["margin_ratio"], known["pre_cropped"]) == (224, 1.3, False)
+    assert sum(known["pictures"].values()) == 24
+    assert known["pictures"]["raw fake train"] >= 8
+    assert known["thresholds"]["real"] <= 0.5 <= known["thresholds"]["fake"]
+
+
+def test_the_best_epoch_is_kept(run: Path, crops: Path) -> None:
+    validation = [known for known in read_manifest(crops) if known.split == "validation"]
+    model: Any = keras.saving.load_model(run / "model.keras")
+    p_fake = score_crops(model.predict_on_batch, crops, validation, 224)
+    labels = np.array([known.is_fake for known in validation])
+    pairs = [np.sign(fake - real) for fake in p_fake[labels] for real in p_fake[~labels]]
+    auc = (np.mean(pairs) + 1) / 2
+    assert auc == pytest.approx(max(float(row["validation_auc"]) for row in history_of(run)))
+    assert Run.read(run).validation_auc == pytest.approx(auc)
+    assert np.ptp(p_fake) > 1e-4
+
+
+def test_the_h5_file_is_the_same_model(run: Path, crops: Path) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
+    models: list[Any] = [keras.saving.load_model(run / name, compile=False) for name in ("model.keras", "model.h5")]
+    of_keras, of_h5 = (model.predict_on_batch(images) for model in models)
+    assert of_h5 == pytest.approx(of_keras, abs=1e-6)
+
+
+def test_a_finished_run_is_returned_as_it_is(run: Path, crops: Path) -> None:
+    before = tree(run)
+    epochs: list[int] = []
+    known = Run.read(run)
+    again = train(crops, run, TrainSettings(**known.arguments), on_epoch=lambda row, _: epochs.append(row.epoch))
+    assert again == known
+    assert epochs == []
+    assert tree(run) == before
+
+
+@pytest.mark.parametrize("changed", [{"seed": 6}, {"epochs": 3}, {"weights": "none"}, {"learning_rate": 0.01}])
+def test_other_settings_do_not_go_over_a_run(run: Path, crops: Path, changed: dict[str, Any]) -> None:
+    before = tree(run)
+    settings = replace(TrainSettings(**Run.read(run).arguments), **changed)
+    with pytest.raises(DatasetError, match="other inputs or settings"):
+        train(crops, run, settings)
+    assert tree(run) == before
+
+
+def test_another_split_does_not_go_over_a_run(run: Path, small_crops: Path) -> None:
+    with pytest.raises(DatasetError, match="other inputs or settings"):
+        train(small_crops, run, TrainSettings(**Run.read(run).arguments))
+
+
+def test_another_folder_is_not_touched(tmp_path: Path, small_crops: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="something else"):
+        train(small_crops, tmp_path, TrainSettings(weights="none"))
+    assert tree(tmp_path) == {"thesis.txt": b"mine"}
+
+
+@pytest.mark.parametrize("changed", [{"label": "real"}, {"split": ""}, {"split": "train"}])
+def test_a_split_that_lacks_a_label_is_an_error(tmp_path: Path, small_crops: Path, changed: dict[str, str]) -> None:
+    crops = relabelled(small_crops, tmp_path / "crops", **changed)
+    with pytest.raises(DatasetError, match="split has no"):
+        train(crops, tmp_path / "run", TrainSettings(weights="none"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def settings(small_weights: Path) -> TrainSettings:
+    return TrainSettings(weights=str(small_weights), epochs=3, head_epochs=1, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def stopped_twice(tmp_path_factory: pytest.TempPathFactory, small_crops: Path, settings: TrainSettings):
+    """A training that was ended after its first epoch and in the midst of its third, and then finished.
+
+    Comes with the epochs that each call finished, and the backbone's weights after the first two.
+    """
+    output = tmp_path_factory.mktemp("stopped") / "run"
+    finished: list[list[int]] = []
+
+    def after_first(row, epochs: int) -> None:
+        finished[-1].append(row.epoch)
+        if row.epoch == 1:
+            raise Killed
+
+    def amidst_third(done: float, epochs: int) -> None:
+        if done == 2.5:
+            raise Killed
+
+    checkpoints: list[dict[str, np.ndarray]] = []
+    for callbacks in (
+        {"on_epoch": after_first},
+        {"on_epoch": after_first, "on_batch": amidst_third},
+        {"on_epoch": after_first},
+    ):
+        finished.append([])
+        try:
+            train(small_crops, output, settings, **callbacks)
+        except Killed:
+            assert not (output / "run.json").exists()
+            checkpoints.append(backbone_weights(*(output / "checkpoints").iterdir()))
+    return output, finished, checkpoints
+
+
+def test_a_stopped_training_goes_on_from_its_last_whole_epoch(stopped_twice) -> None:
+    output, finished, _ = stopped_twice
+    assert finished == [[1], [2], [3]]
+    assert [(row["epoch"], row["phase"]) for row in history_of(output)] == [
+        ("1", "head"),
+        ("2", "whole"),
+        ("3", "whole"),
+    ]
+    assert {path.name for path in output.iterdir()} >= {"model.keras", "run.json", "curves.png"}
+    assert not (output / "checkpoints").exists()
+
+
+def test_a_stopped_training_keeps_its_schedule(stopped_twice) -> None:
+    """Flat for the head; then, over 8 batches, one of warm-up and a cosine behind it."""
+    rates = [float(row["learning_rate"]) for row in history_of(stopped_twice[0])]
+    cosine = [0.5 * (1 + math.cos(math.pi * (batch - 1) / 8)) for batch in (4, 8)]
+    assert rates == pytest.approx([1e-3, *(1e-3 * share for share in cosine)], rel=1e-3)
+
+
+def test_the_head_phase_leaves_the_backbone_alone(stopped_twice, small_weights: Path) -> None:
+    _, _, (after_head, _) = stopped_twice
+    backbone: Any = build_model(32, str(small_weights)).get_layer(BACKBONE_LAYER)
+    before = [weight.numpy() for weight in backbone.weights]
+    assert len(after_head) == len(before) > 200
+    for (name, weight), wanted in zip(after_head.items(), before, strict=True):
+        assert np.array_equal(weight, wanted), name
+
+
+def test_the_whole_phase_trains_the_backbone(stopped_twice) -> None:
+    _, _, (after_head, after_whole) = stopped_twice
+    assert after_head.keys() == after_whole.keys()
+    assert [name for name, weight in after_head.items() if np.array_equal(after_whole[name], weight)] == []
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["labels", "labels turned round"])
+def test_a_run_finishes_however_bad_it_is(tmp_path: Path, small_crops: Path, small_weights: Path, turned: bool) -> None:
+    """One validation picture of each label: the AUC is 0 with the labels one way round, and 1 with the other."""
+    chosen = ["real/validation0.png", "fake/validation0.png"]
+    crops = relabelled(small_crops, tmp_path / "crops")
+    records = [known for known in read_manifest(crops) if known.split != "validation" or known.path in chosen]
+    other = {"real": "fake", "fake": "real"}
+    write_manifest(
+        crops,
+        [replace(r, label=other[r.label]) if turned and r.split == "validation" else r for r in records],
+    )
+    made = train(crops, tmp_path / "run", TrainSettings(weights=str(small_weights), epochs=1, batch_size=16))
+    assert made.validation_auc in (0, 1)
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+@pytest.mark.parametrize(("pictures", "epochs"), [(1, 60), (1500, 60), (3000, 30), (7500, 12), (10**6, 12)])
+def test_small_sets_are_shown_more_often(pictures: int, epochs: int) -> None:
+    assert default_epochs(pictures) == epochs
+
+
+def test_batch_norms_follow_a_short_training() -> None:
+    backbone: Any = build_model(32, "none").get_layer(BACKBONE_LAYER)
+    momenta = {layer.momentum for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == {0.99}
+
+
+def test_the_network_takes_pixels_and_gives_one_probability() -> None:
+    model: Any = build_model(32, "none")
+    images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
+    p_fake = model(images).numpy()
+    assert p_fake.shape == (3, 1)
+    assert ((p_fake >= 0) & (p_fake <= 1)).all()
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "does not exist"), (b"no weights", "cannot be loaded")])
+def test_weights_that_cannot_be_loaded_are_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / "my.weights.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DatasetError, match=reason):
+        build_model(32, str(path))
+
+
+def test_a_slip_in_the_weights_does_not_use_up_the_output(tmp_path: Path, small_crops: Path) -> None:
+    with pytest.raises(DatasetError, match="does not exist"):
+        train(small_crops, tmp_path / "run", TrainSettings(weights=str(tmp_path / "slip.weights.h5")))
+    assert tree(tmp_path) == {}

@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+pytest.importorskip("mediapipe")
+
+from facetell.edge.manifest import read_manifest
+from facetell.tools import cli
+
+from ..pictures import SAMPLES, tree, write_portraits
+
+# MediaPipe's metadata writer leaves its temporary folder to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that one call of facetell pipeline makes of 24 portraits."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    write_portraits(folder / "raw")
+    output = folder / "run"
+    arguments = ["pipeline", str(folder / "raw"), "-o", str(output), "--weights", "none", "--epochs", "1"]
+    assert cli.run(arguments) == 0
+    return output
+
+
+def test_one_call_goes_from_raw_folders_to_a_bundle(run: Path) -> None:
+    made = set(tree(run))
+    assert made >= {
+        *("dataset/manifest.csv", "crops/manifest.csv", "crops/skipped.csv", "model.keras", "history.csv", "run.json"),
+        *("evaluation-test/report.md", "evaluation-test/scores.csv"),
+        *("bundle/model.json", "bundle/float32.tflite", "bundle/int8.tflite", "bundle/MODEL_CARD.md"),
+    }
+    assert [name for name in made if "partial" in name and not name.endswith(".jsonl")] == []
+
+
+def test_the_stages_agree_on_the_pictures(run: Path) -> None:
+    assert len(read_manifest(run / "dataset")) == 25
+    assert len(read_manifest(run / "crops")) == 24
+    assert sum(json.loads((run / "run.json").read_text())["pictures"].values()) == 24
+
+
+def test_scan_works_with_the_bundle(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = [str(SAMPLES / name) for name in ("real_astronaut.jpg", "no_face_coffee.jpg")]
+    assert cli.run(["scan", "--model", str(run / "bundle"), "--format", "jsonl", *pictures]) == 0
+    face, none = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (face["status"], len(face["faces"])) == ("ok", 1)
+    assert face["model"].startswith("run ")
+    assert 0 <= face["p_fake"] <= 1
+    assert none["verdict"] == "no_face"
+
+
+def test_the_same_call_again_says_that_it_is_finished(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = tree(run)
+    assert cli.run(["pipeline", str(run.parent / "raw"), "-o", str(run), "--weights", "none", "--epochs", "1"]) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert tree(run) == before
+
+
+def test_a_run_without_its_bundle_is_taken_up_where_it_stopped(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "bundle").rename(run.parent / "bundle")
+    before = tree(run)
+    assert cli.run(["pipeline", str(run.parent / "raw"), "-o", str(run), "--weights", "none", "--epochs", "1"]) == 0
+    assert "nothing was changed" in capsys.readouterr().out
+    after = tree(run)
+    trained = {name for name in before if not name.startswith("evaluation-")}
+    assert {name: after[name] for name in trained} == {name: before[name] for name in trained}
+    assert "bundle/model.json" in after
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["-o", "run"], 2, "name at least one RAW"),
+        (["nowhere", "-o", "run"], 1, "nowhere does not exist"),
+        (["raw", "-o", "run"], 1, "no real pictures found"),
+    ],
+    ids=["no raw", "no such folder", "no pictures"],
+)
+def test_without_data_it_says_so_in_a_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw").mkdir()
+    assert cli.run(["pipeline", *arguments]) == code
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
