@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from facetell.edge.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
