@@ -61,6 +61,7 @@ def export(
     records = read_manifest(crops)
     training, validation = select(records, "train"), select(records, "validation")
     progress("converting to float32 and int8")
+    keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
     model: Any = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
     images = [
         centre(read_image(crops / record.path), run.input_size_px)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 from mediapipe.tasks.python.metadata.metadata_writers import metadata_writer
 
 from ..edge.bundle import LABELS_FILE
@@ -20,4 +23,16 @@ def with_metadata(model: bytes, name: str) -> bytes:
     writer.add_image_input([0.0], [1.0])
     writer.add_classification_output(metadata_writer.Labels().add(list(LABELS), exported_filename=LABELS_FILE))
     content, _ = writer.populate()
-    return bytes(content)
+    return _with_undated_files(bytes(content))
+
+
+def _with_undated_files(model: bytes) -> bytes:
+    """Return a .tflite whose packed files carry no clock time, so that the same model gives the same bytes."""
+    with zipfile.ZipFile(io.BytesIO(model)) as dated:
+        files = {info.filename: dated.read(info) for info in dated.infolist()}
+        start = min(info.header_offset for info in dated.infolist())
+    undated = io.BytesIO(model[:start])
+    with zipfile.ZipFile(undated, "a") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return undated.getvalue()

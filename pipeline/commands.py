@@ -102,7 +102,7 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--h5", is_flag=True, help="Also write model.h5.")
+@click.option("--h5", is_flag=True, help="Also write the weights as model.weights.h5.")
 def train(
     crops: Path,
     output: Path,
@@ -127,20 +127,19 @@ def train(
 
 @click.command()
 @click.argument("run_folder", metavar="RUN", type=_FOLDER)
-@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), help="[default: test, else validation]")
 @click.option("--crops", type=_FOLDER, help="Other crops than the run's own.")
 @click.option("-o", "--output", type=_FOLDER, help="Folder for the report.  [default: RUN/evaluation-SPLIT]")
-def evaluate(run_folder: Path, split: str, crops: Path | None, output: Path | None) -> None:
+def evaluate(run_folder: Path, split: str | None, crops: Path | None, output: Path | None) -> None:
     """Measure a finished RUN per data set, on clean, re-saved and shrunken pictures."""
-    from .evaluate import REPORT_MD, metrics_table
+    from .evaluate import REPORT_MD, default_folder, metrics_table
     from .evaluate import evaluate as evaluate_run
 
-    output = output or run_folder / f"evaluation-{split}"
     report = evaluate_run(
         run_folder, output, crops=crops, split=split, progress=lambda name: click.echo(f"scoring {name} ...", err=True)
     )
     click.echo("\n".join(metrics_table(report.results)))
-    click.echo(f"Report with pictures: {output / REPORT_MD}")
+    click.echo(f"Report with pictures: {(output or default_folder(run_folder, report.split)) / REPORT_MD}")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from PIL import Image
 
 from ..edge.errors import DatasetError, ImageError, SourceError
 from ..edge.faces import Face, crop_face, largest_face, resize_face, saved_size_px
-from ..edge.files import claim_folder, replacing
+from ..edge.files import claim_folder, replacing, write_text
 from ..edge.images import read_image
 from ..edge.manifest import MANIFEST, Record, read_manifest, write_manifest, write_skipped
 
@@ -76,11 +77,12 @@ def crop(
     waiting = [record for record in records if record.path not in done]
     workers = workers or os.cpu_count() or 1
     progress(len(done), len(records))
+    write_text(output / _JOURNAL, "".join(_journal_line(path, found) for path, found in done.items()))
     try:
         with (output / _JOURNAL).open("a", encoding="utf-8") as journal:
             for path, found in _crop_all(dataset, output, settings, waiting, workers):
                 done[path] = found
-                journal.write(json.dumps({"path": path} | found) + "\n")
+                journal.write(_journal_line(path, found))
                 journal.flush()
                 progress(len(done), len(records))
     except OSError as error:
@@ -99,6 +101,10 @@ def crop(
         write_skipped(output, skipped)
         write_manifest(output, cropped)
     return cropped, skipped
+
+
+def _journal_line(path: str, found: dict[str, Any]) -> str:
+    return json.dumps({"path": path} | found) + "\n"
 
 
 def _read_journal(output: Path) -> dict[str, dict[str, Any]]:
@@ -137,9 +143,17 @@ _find_faces: Callable[[np.ndarray], list[Face]]
 def _start_worker(settings: CropSettings) -> None:
     global _settings, _find_faces
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _settings = settings
     if not settings.pre_cropped:
         _find_faces = mediapipe_finder(settings.min_face_score)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the parent was killed: nobody waits for this work any more
 
 
 def mediapipe_finder(min_score: float) -> Callable[[np.ndarray], list[Face]]:

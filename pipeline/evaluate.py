@@ -76,25 +76,29 @@ class Report:
 
 def evaluate(
     run_folder: Path,
-    output: Path,
+    output: Path | None = None,
     *,
     crops: Path | None = None,
-    split: str = "test",
+    split: str | None = None,
     progress: Callable[[str], None] = lambda condition: None,
 ) -> Report:
     """Score one split of the run's crops, or of others, and write report.json, report.md, scores.csv and pictures.
+
+    split is test when it is not given, or validation where nothing tests; output is run_folder/evaluation-SPLIT.
 
     Raises DatasetError when the split is empty, or of crops that were cut otherwise than the run's.
     """
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
     cut = read_settings(crops)
-    if (cut.input_size_px, cut.margin_ratio) != (run.input_size_px, run.margin_ratio):
+    if (cut.input_size_px, cut.margin_ratio, cut.pre_cropped) != (run.input_size_px, run.margin_ratio, run.pre_cropped):
         raise DatasetError(
             f"{crops} was cut for {cut.input_size_px} px at {cut.margin_ratio} times the face box, the run wants "
-            f"{run.input_size_px} px at {run.margin_ratio}; run facetell crop again"
+            f"{run.input_size_px} px at {run.margin_ratio} (or one is of pre-cropped pictures); run facetell crop again"
         )
     every_record = read_manifest(crops)
+    split = split or ("test" if any(record.split == "test" for record in every_record) else "validation")
+    output = output or default_folder(run_folder, split)
     records = [record for record in every_record if record.split == split]
     if not records:
         raise DatasetError(f"{crops} has no pictures in the {split} split; run: facetell split {crops}")
@@ -128,6 +132,11 @@ def evaluate(
     return report
 
 
+def default_folder(run_folder: Path, split: str) -> Path:
+    """Return where the evaluation of a run's split stands unless told otherwise."""
+    return run_folder / f"evaluation-{split}"
+
+
 def measure(p_fake: np.ndarray, is_fake: np.ndarray, thresholds: Thresholds) -> Metrics:
     """Return the metrics of calibrated scores (N,) for labels (N,) bool."""
     real, fake = int((~is_fake).sum()), int(is_fake.sum())
@@ -156,13 +165,16 @@ def auc_interval(p_fake: np.ndarray, is_fake: np.ndarray, seed: int = 0) -> tupl
     """Return the 95 % percentile interval of the AUC over bootstraps that keep the number of each label."""
     rng = np.random.default_rng(seed)
     real, fake = p_fake[~is_fake], p_fake[is_fake]
-    labels = np.repeat([False, True], [len(real), len(fake)])
-    aucs = [
-        float(roc_auc_score(labels, np.concatenate([rng.choice(real, len(real)), rng.choice(fake, len(fake))])))
-        for _ in range(_BOOTSTRAPS)
-    ]
+    aucs = [_auc(rng.choice(real, len(real)), rng.choice(fake, len(fake))) for _ in range(_BOOTSTRAPS)]
     low, high = np.percentile(aucs, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _auc(real: np.ndarray, fake: np.ndarray) -> float:
+    """Return the share of (real, fake) pairs in which the fake scores higher, ties counting half."""
+    real = np.sort(real)
+    below, up_to = np.searchsorted(real, fake, "left"), np.searchsorted(real, fake, "right")
+    return float((below + up_to).mean() / (2 * len(real)))
 
 
 def markdown(report: Report) -> str:

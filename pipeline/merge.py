@@ -219,5 +219,6 @@ def _tags_from_csv(source: Source, table: PurePosixPath, pictures: list[PurePosi
         label = LABEL_FOLDERS.get(cell(row, "label").lower())
         if name is not None and label is not None:
             group = PurePosixPath(cell(row, "group")).stem or name.stem
-            tags[name] = _Tags(label, group, SPLIT_FOLDERS.get(cell(row, "split").lower(), ""))
+            stated = SPLIT_FOLDERS.get(cell(row, "split").lower()) or _tags_from_folders(source.name, name).split
+            tags[name] = _Tags(label, group, stated)
     return tags

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +19,9 @@ MAX_RATIO = 200
 """Unpacked to packed bytes of one member: a picture hardly packs at all; zip bombs reach thousands."""
 
 _RATIO_FREE_BYTES = 2**20  # small text files pack very well, and do no harm
+
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, ValueError)
 
 
 class Source(Protocol):
@@ -86,7 +91,7 @@ class ZipSource:
         try:
             with self._archive.open(member) as file:
                 return file.read(member.file_size)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        except _DAMAGE as error:
             raise OSError(f"damaged in the archive: {error}") from error
 
 
@@ -126,6 +131,8 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _dangerous(member: zipfile.ZipInfo) -> str | None:
     parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+    if not parts:
+        return "has no name"
     if ".." in parts or parts[0] == "/" or ":" in parts[0]:
         return "points outside the archive"
     if stat.S_ISLNK(member.external_attr >> 16):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -156,16 +157,20 @@ def _draw(
     if not len(indices):
         return
     groups = len(np.unique(units[indices]))
-    folds = min(_PARTS, groups, min(Counter(strata[indices].tolist()).values()))
+    folds = min(_PARTS, groups, max(Counter(strata[indices].tolist()).values()))
     wanted = {part: ratio for part, ratio in ratios.items() if ratio}
     if folds < len(wanted):
-        raise DatasetError(f"{groups} groups are too few for {len(wanted)} splits; add pictures or state the splits")
+        raise DatasetError(
+            f"{len(indices)} pictures in {groups} groups are too few for {len(wanted)} splits; add pictures"
+        )
     ends = np.round(np.cumsum(list(wanted.values())) * folds).astype(int)
     ends = np.clip(ends, np.arange(1, len(wanted) + 1), folds - np.arange(len(wanted))[::-1])
     of_fold = np.repeat(list(wanted), np.diff(ends, prepend=0))
     folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for part, (_, members) in zip(of_fold, folder.split(indices, strata[indices], units[indices]), strict=True):
-        splits[indices[members]] = part
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # a tiny source cannot stand in every fold
+        for part, (_, members) in zip(of_fold, folder.split(indices, strata[indices], units[indices]), strict=True):
+            splits[indices[members]] = part
 
 
 def _exclude_leaks(splits: Sequence[str], *keys_of_pictures: Sequence[object]) -> list[str]:

@@ -30,6 +30,8 @@ from .plots import plot_history
 
 HISTORY = "history.csv"
 CURVES = "curves.png"
+H5_FILE = "model.weights.h5"
+"""The weights alone, for build_model(...).load_weights: Keras 3 cannot read a whole MobileNetV3 back from HDF5."""
 
 _PLAN = "train.json"
 _CHECKPOINTS = "checkpoints"
@@ -97,10 +99,12 @@ def train(
     epochs = settings.epochs or default_epochs(len(training))
     settings = replace(settings, epochs=epochs)
     plan = asdict(settings) | {"split_sha256": split_sha256(records)}
+    # Before the folder is claimed: a typo in weights must leave nothing behind.
+    new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px)
     claim_folder(output, _PLAN, json.dumps(plan, indent=2), beside=("dataset", "crops"))
     if (output / RUN_FILE).exists():
         return Run.read(output)
-    model, history = _start_or_resume(output, settings, size_px)
+    model, history = _resume(output) or (new_model or _new_model(settings, size_px), [])
     labels = np.array([record.is_fake for record in validation])
     for epoch in range(len(history), epochs):
         if _is_exhausted(history, settings.patience_share * epochs):
@@ -124,8 +128,8 @@ def train(
             duration_s=round(duration_s, 2),
             pictures_per_s=round(len(batches) * settings.batch_size / duration_s, 2),
         )
-        if row.validation_auc > max((earlier.validation_auc for earlier in history), default=0):
-            _save(model, output / MODEL_FILE)
+        if row.validation_auc > max((earlier.validation_auc for earlier in history), default=-1):
+            _save(model.save, output / MODEL_FILE)
         history.append(row)
         _write_history(output / HISTORY, history)
         _save_checkpoint(model, output, row.epoch)
@@ -148,29 +152,33 @@ def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[
     return history["loss"][0], history["accuracy"][0]
 
 
-def _start_or_resume(output: Path, settings: TrainSettings, size_px: int) -> tuple[keras.Model, list[EpochRow]]:
-    checkpoints = output / _CHECKPOINTS
-    newest = max(checkpoints.glob("epoch-*.keras"), default=None)
+def _new_model(settings: TrainSettings, size_px: int) -> keras.Model:
+    keras.utils.set_random_seed(settings.seed)
+    return build_model(size_px, settings.weights)
+
+
+def _resume(output: Path) -> tuple[keras.Model, list[EpochRow]] | None:
+    """Return the model and history of the last whole epoch, if there is one."""
+    newest = max((output / _CHECKPOINTS).glob("epoch-*.keras"), default=None)
     if newest is None:
-        keras.utils.set_random_seed(settings.seed)
-        return build_model(size_px, settings.weights), []
-    history = _read_history(output / HISTORY)[: int(newest.stem.removeprefix("epoch-"))]
+        return None
     model: Any = keras.saving.load_model(newest, safe_mode=True)
-    return model, history
+    return model, _read_history(output / HISTORY)[: int(newest.stem.removeprefix("epoch-"))]
 
 
 def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int) -> None:
     """Set what learns from this epoch on, with a fresh optimizer."""
     head_only = epoch < settings.head_epochs
     model.get_layer(BACKBONE_LAYER).trainable = not head_only
+    warmup_steps = max(1, round(steps * _WARMUP_SHARE))
     rate: Any = (
         settings.learning_rate
         if head_only
         else keras.optimizers.schedules.CosineDecay(
             settings.learning_rate / 100,
-            decay_steps=steps,
+            decay_steps=steps - warmup_steps,
             warmup_target=settings.learning_rate,
-            warmup_steps=max(1, round(steps * _WARMUP_SHARE)),
+            warmup_steps=warmup_steps,
         )
     )
     model.compile(
@@ -186,17 +194,17 @@ def _is_exhausted(history: list[EpochRow], patience: float) -> bool:
     return bool(aucs) and len(aucs) - 1 - int(np.argmax(aucs)) >= patience
 
 
-def _save(model: keras.Model, path: Path) -> None:
+def _save(save: Callable[[Path], None], path: Path) -> None:
     with replacing(path) as partial:
-        whole = partial.with_suffix(path.suffix)  # Keras insists on the ending
-        model.save(whole)
+        whole = partial.with_name(partial.name + "".join(path.suffixes))  # Keras insists on the ending
+        save(whole)
         whole.rename(partial)
 
 
 def _save_checkpoint(model: keras.Model, output: Path, epoch: int) -> None:
     # After the history: a kill between the two repeats this epoch from the checkpoint before.
     earlier = list((output / _CHECKPOINTS).glob("epoch-*.keras"))
-    _save(model, output / _CHECKPOINTS / f"epoch-{epoch:04}.keras")
+    _save(model.save, output / _CHECKPOINTS / f"epoch-{epoch:04}.keras")
     for path in earlier:
         path.unlink()
 
@@ -232,7 +240,7 @@ def _finish(
     labels = np.array([record.is_fake for record in validation])
     calibration = fit_calibration(raw, labels)
     if h5:
-        model.save(output / "model.h5")
+        _save(model.save_weights, output / H5_FILE)
     plot_history(history, output / CURVES)
     run = Run(
         backbone=NAME,

@@ -171,7 +171,7 @@ def test_other_crops_of_one_label_are_measured_too(tmp_path: Path, run: Path, cr
 
 def test_an_empty_split_is_an_error(tmp_path: Path, run: Path, crops: Path) -> None:
     empty = with_manifest(crops, tmp_path / "crops", split="train")
-    with pytest.raises(DatasetError, match="no pictures in the test split"):
+    with pytest.raises(DatasetError, match="no pictures in the validation split"):
         evaluate(run, tmp_path / "report", crops=empty)
     assert not (tmp_path / "report").exists()
 
