@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..edge.runtime import silent_stderr
+
 
 def convert(model: keras.Model, calibration_crops: Iterable[np.ndarray]) -> dict[str, bytes]:
     """Return the model, (1, S, S, 3) RGB 0..255 to p_fake (1, 1), as .tflite files by precision.
@@ -20,7 +22,7 @@ def convert(model: keras.Model, calibration_crops: Iterable[np.ndarray]) -> dict
     image = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="image")
     p_fake = model(image, training=False)
     both = keras.Model(image, keras.layers.Concatenate(name="real_fake")([1.0 - p_fake, p_fake]))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, silent_stderr():
         # The only route that works for Keras 3; from_concrete_functions aborts the whole process.
         both.export(folder, verbose=False)
         return {"float32": _converter(folder).convert(), "int8": _int8_converter(folder, calibration_crops).convert()}

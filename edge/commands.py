@@ -59,6 +59,7 @@ def scan(
     from .bundle import DEFAULT_BUNDLE, load_bundle
     from .detector import Detector
     from .results import write_results
+    from .runtime import silent_stderr
     from .scan import expand_paths
 
     warnings.filterwarnings("ignore", module="PIL")  # whatever is wrong with a file, its row says
@@ -66,7 +67,7 @@ def scan(
         raise SourceError(f"{output} exists already; choose another file with -o, or delete it first")
     files = expand_paths(_with_stdin(paths))
     bundle = load_bundle(model or DEFAULT_BUNDLE)
-    with _silent_runtime():
+    with silent_stderr():
         detector = Detector(bundle, precision=precision, runtime=runtime, threshold=threshold, pre_cropped=pre_cropped)
     started = time.monotonic()
     with _until_interrupted() as interrupted, _opened(output) as file:
@@ -133,21 +134,6 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
             partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
         ):
             yield file
-
-
-@contextmanager
-def _silent_runtime() -> Iterator[None]:
-    """Keep the TFLite runtime, which writes from C++ past every setting, from greeting on stderr."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -20,6 +24,21 @@ _MIN_BYTES = 1024
 def installed_runtimes() -> list[str]:
     """Return the names of the TFLite runtimes that are installed, best first."""
     return [name for name, module in RUNTIMES.items() if find_spec(module.partition(".")[0])]
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Keep quiet what TensorFlow's C++ writes to stderr past every setting; not for use while other threads write."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 class TFLiteModel:

@@ -174,6 +174,7 @@ def training_display() -> Iterator[dict[str, Any]]:
                 f"epoch {row.epoch}/{epochs} ({row.phase}): loss {row.loss:.3f}, accuracy {row.accuracy:.3f}; "
                 f"validation AUC {row.validation_auc:.4f}; {row.pictures_per_s:.0f} pictures/s",
                 highlight=False,
+                soft_wrap=True,
             )
 
         yield {"on_batch": on_batch, "on_epoch": on_epoch}

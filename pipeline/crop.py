@@ -142,6 +142,7 @@ _find_faces: Callable[[np.ndarray], list[Face]]
 
 def _start_worker(settings: CropSettings) -> None:
     global _settings, _find_faces
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MediaPipe greets from C++; errors come back as exceptions
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _settings = settings

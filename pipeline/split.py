@@ -143,10 +143,11 @@ def _assign(
     _draw(splits, np.flatnonzero(splits == ""), strata, units, dict(zip(SPLITS, ratios, strict=True)), seed)
     train, validation, _ = ratios
     for source in np.unique(sources):
-        parts = set(splits[sources == source])
-        if "train" in parts and "validation" not in parts and validation:
+        parts = {record.stated_split for record in records if record.source == source}
+        members = np.flatnonzero((sources == source) & (splits == "train"))
+        if "train" in parts and "validation" not in parts and len(np.unique(units[members])) > 1:
             share = {"train": train / (train + validation), "validation": validation / (train + validation)}
-            _draw(splits, np.flatnonzero((sources == source) & (splits == "train")), strata, units, share, seed)
+            _draw(splits, members, strata, units, share, seed)
     return splits.tolist()
 
 

@@ -203,7 +203,7 @@ def test_a_stopped_training_goes_on_from_its_last_whole_epoch(stopped_twice) -> 
 def test_a_stopped_training_keeps_its_schedule(stopped_twice) -> None:
     """Flat for the head; then, over 8 batches, one of warm-up and a cosine behind it."""
     rates = [float(row["learning_rate"]) for row in history_of(stopped_twice[0])]
-    cosine = [0.5 * (1 + math.cos(math.pi * (batch - 1) / 8)) for batch in (4, 8)]
+    cosine = [0.5 * (1 + math.cos(math.pi * (batch - 1) / 7)) for batch in (4, 8)]
     assert rates == pytest.approx([1e-3, *(1e-3 * share for share in cosine)], rel=1e-3)
 
 
