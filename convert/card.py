@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ _FRONT_MATTER = """\
 library_name: tflite
 pipeline_tag: image-classification
 license: other
-license_name: research-non-commercial
+license_name: {license}
 tags: [deepfake-detection, face-forgery-detection, tflite, int8, on-device]
 ---
 """
@@ -48,7 +49,7 @@ def model_card(
     trained_on = "\n".join(f"- {source}" for source in manifest["trained_on"])
     measured = "\n\n".join(_evaluation(report) for report in reports)
     return f"""\
-{_FRONT_MATTER}
+{_FRONT_MATTER.format(license=json.dumps(manifest["license"]))}
 # {manifest["name"]} {manifest["version"]}
 
 Tells real faces from fake ones. {run.backbone}, {size} x {size} pixels, float32 and int8, for phones, Raspberry Pis,

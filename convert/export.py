@@ -20,13 +20,13 @@ from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST
 from ..edge.calibration import Calibration, fit_calibration
 from ..edge.errors import DatasetError, SourceError
 from ..edge.faces import centre
-from ..edge.images import read_image
 from ..edge.manifest import LABELS, Record, read_manifest, select
 from ..edge.run import MODEL_FILE, Run
+from ..edge.scoring import read_crop
 from .card import NOTICE, model_card
 from .metadata import with_metadata
 from .tflite import convert
-from .verify import Comparison, compare, score_bundle, score_keras
+from .verify import Comparison, compare, load_keras, score_bundle, score_keras
 
 CALIBRATION_CROPS = 320
 """Training crops, balanced over sources and labels, that set the int8 ranges."""
@@ -52,22 +52,25 @@ def export(
 ) -> list[Comparison]:
     """Write a run's bundle and return how its files compare with the Keras model on the validation split.
 
-    Raises DatasetError when the run or its crops cannot be read, or output exists.
+    Raises DatasetError when the run or its crops cannot be read or were split again, or output exists.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DatasetError(f"{output} exists already; choose another folder with -o, or delete it first")
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
     records = read_manifest(crops)
+    run.check_split(records)
     training, validation = select(records, "train"), select(records, "validation")
     progress("converting to float32 and int8")
     keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
-    model: Any = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
+    model = load_keras(run_folder)
     images = [
-        centre(read_image(crops / record.path), run.input_size_px)
-        for record in balanced_sample(training, CALIBRATION_CROPS)
+        centre(read_crop(crops, record), run.input_size_px) for record in balanced_sample(training, CALIBRATION_CROPS)
     ]
-    files = {name: with_metadata(content, settings.name) for name, content in convert(model, images).items()}
+    files = {
+        name: with_metadata(content, settings.name, settings.license)
+        for name, content in convert(model, images).items()
+    }
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
@@ -119,6 +122,7 @@ def _write_files(folder: Path, run: Run, settings: ExportSettings, files: dict[s
             "sha256": hashlib.sha256(finder).hexdigest(),
             "min_score": run.min_face_score,
             "margin_ratio": run.margin_ratio,
+            "pre_cropped": run.pre_cropped,
         },
         "files": {
             precision: {

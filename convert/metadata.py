@@ -12,14 +12,14 @@ from ..edge.manifest import LABELS
 
 DESCRIPTION = (
     "Tells real faces from fake ones in a square RGB face crop, 0..255. Two outputs: the probabilities of real and "
-    "fake, before calibration. A verdict is evidence, not proof. For research, not for commercial use."
+    "fake, before calibration. A verdict is evidence, not proof."
 )
 
 
-def with_metadata(model: bytes, name: str) -> bytes:
-    """Return a .tflite classifier with name, description, normalisation (none) and labels inside."""
+def with_metadata(model: bytes, name: str, license: str) -> bytes:
+    """Return a .tflite classifier with name, description, license, normalisation (none) and labels inside."""
     writer = metadata_writer.MetadataWriter.create(bytearray(model))
-    writer.add_general_info(name, DESCRIPTION)
+    writer.add_general_info(name, f"{DESCRIPTION} License: {license}.")
     writer.add_image_input([0.0], [1.0])
     writer.add_classification_output(metadata_writer.Labels().add(list(LABELS), exported_filename=LABELS_FILE))
     content, _ = writer.populate()

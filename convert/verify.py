@@ -36,6 +36,8 @@ class Comparison:
     mean_drift: float
     """Mean and largest |difference of calibrated p_fake|."""
     max_drift: float
+    real_called_fake: float
+    """Share of the real faces, at the bundle's thresholds."""
     size_bytes: int
 
 
@@ -74,10 +76,19 @@ def verify(
     ]
 
 
+def load_keras(run_folder: Path) -> Any:
+    """Return a run's Keras model; raises ModelError when it cannot be loaded."""
+    path = run_folder / MODEL_FILE
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except Exception as error:  # Keras raises ValueError, zipfile's and h5py's errors, KeyError, ...
+        raise ModelError(f"{path} cannot be loaded as a Keras model; train it again: {error}") from error
+
+
 def score_keras(run_folder: Path, crops: Path, records: Sequence[Record]) -> np.ndarray:
     """Return the calibrated p_fake (N,) of crops by a run's Keras model."""
     run = Run.read(run_folder)
-    model: Any = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
+    model = load_keras(run_folder)
     return run.calibration.apply(score_crops(model.predict_on_batch, crops, records, run.input_size_px))
 
 
@@ -92,6 +103,8 @@ def score_bundle(
     arguments = ["scan", "--pre-cropped", "--quiet", "--format", "jsonl", "--model", str(bundle.resolve())]
     arguments += ["--precision", precision, "--runtime", runtime, "-"]
     paths = [str((crops / record.path).resolve()) for record in records]
+    if missing := [path for path in paths if not Path(path).is_file()]:
+        raise DatasetError(f"{missing[0]} is missing; make the crops again with: facetell crop")
     done = subprocess.run(
         [sys.executable, "-m", "facetell.tools.cli", *arguments],
         input="\n".join(paths),
@@ -99,12 +112,15 @@ def score_bundle(
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in (0, 3):
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise ModelError(f"the {precision} file cannot be scored with {runtime}: {last}")
     results = [json.loads(line) for line in done.stdout.splitlines()]
     if [result["path"] for result in results] != paths:
         raise DatasetError(f"scan returned {len(results)} results for {len(paths)} crops; a path holds a line break?")
+    for result in results:
+        if result["status"] == "error":
+            raise DatasetError(f"{result['path']}: {result['error']}; make the crops again with: facetell crop")
     return np.array([result["p_fake"] for result in results])
 
 
@@ -127,16 +143,18 @@ def compare(
         agreement=float(np.mean(same)),
         mean_drift=float(drift.mean()),
         max_drift=float(drift.max()),
+        real_called_fake=float((p_fake[~is_fake] >= thresholds.fake).mean()),
         size_bytes=size_bytes,
     )
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> list[str]:
     """Return the lines of a Markdown table of comparisons."""
-    lines = ["| file | AUC | AUC loss | same verdict | mean drift | max drift | MB |", "|---|---|---|---|---|---|---|"]
+    head = ("file", "AUC", "AUC loss", "same verdict", "mean drift", "max drift", "real called fake", "MB")
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [
         f"| {c.name} | {c.auc:.4f} | {c.auc_loss:+.4f} | {c.agreement:.2%} | {c.mean_drift:.5f} | {c.max_drift:.4f} "
-        f"| {c.size_bytes / 1e6:.2f} |"
+        f"| {c.real_called_fake:.1%} | {c.size_bytes / 1e6:.2f} |"
         for c in comparisons
     ]
     return lines

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .calibration import Calibration, Thresholds
 from .errors import ModelError
@@ -48,10 +48,13 @@ class Bundle:
     input_size_px: int
     margin_ratio: float
     min_face_score: float
+    pre_cropped: bool
+    """Trained on pictures that were face crops already: no face is looked for."""
     face_detector: bytes
     classifiers: dict[str, Classifier]
     thresholds: Thresholds
-    manifest: dict[str, Any]
+    trained_on: tuple[str, ...]
+    license: str
 
     def classifier(self, precision: str = "auto") -> Classifier:
         """Return the classifier of a precision; auto takes the first of float32, int8.
@@ -87,7 +90,7 @@ def load_bundle(path: Path = DEFAULT_BUNDLE) -> Bundle:
     except ModelError:
         raise
     # A damaged, encrypted or oddly packed zip, a manifest nested beyond reason, a path that is none.
-    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path} is not a bundle; wanted a folder or zip with a {MANIFEST}: {error}") from error
 
 
@@ -113,6 +116,7 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
             input_size_px=int(_number(manifest["input"]["size"], 16, 4096)),
             margin_ratio=_number(manifest["face"]["margin_ratio"], 0.5, 10),
             min_face_score=_number(manifest["face"]["min_score"], 0, 1),
+            pre_cropped=manifest["face"].get("pre_cropped") is True,
             face_detector=_checked(path, read, manifest["face"]["file"], manifest["face"]["sha256"]),
             classifiers={
                 precision: Classifier(
@@ -126,7 +130,8 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
                 for precision, entry in files.items()
             },
             thresholds=_thresholds(**manifest["thresholds"]),
-            manifest=manifest,
+            trained_on=tuple(map(str, manifest["trained_on"])),
+            license=str(manifest["license"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(

@@ -93,20 +93,23 @@ def fit_calibration(raw: np.ndarray, is_fake: np.ndarray) -> Calibration:
 def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, sources: Sequence[str]) -> Thresholds:
     """Choose thresholds from calibrated scores (N,) of validation faces, so that no source breaks the stated shares.
 
-    The upper one is never below 0.5 and the lower never above.
+    The upper one is never below 0.5 and the lower never above. Sources with fewer than 20 faces of a label have no say.
     """
     source = np.asarray(sources)
     upper, lower = 0.5, 0.5
+    heard = 0
     for name in np.unique(source):
         real, fake = p_fake[(source == name) & ~is_fake], p_fake[(source == name) & is_fake]
         if len(real) >= _MIN_FACES:
             quantile = float(np.quantile(real, 1 - FALSE_ALARM_SHARE, method="higher"))
-            upper = max(upper, quantile + _APART)
+            upper, heard = max(upper, quantile + _APART), heard + 1
         if len(fake) >= _MIN_FACES:
             quantile = float(np.quantile(fake, MISSED_SHARE, method="lower"))
-            lower = min(lower, quantile - _APART)
+            lower, heard = min(lower, quantile - _APART), heard + 1
     words = (
         f"at most {FALSE_ALARM_SHARE:.0%} of the real and {MISSED_SHARE:.0%} of the fake validation faces of any "
-        "source fall on the wrong side"
+        f"source with at least {_MIN_FACES} of them fall on the wrong side"
     )
+    if not heard:
+        words = f"0.5 unchosen: no source has {_MIN_FACES} real or fake validation faces"
     return Thresholds(real=round(lower, 4), fake=round(upper, 4), chosen_at=words)

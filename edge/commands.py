@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from .errors import SourceError
+from .errors import SourceError, printable
 
 if TYPE_CHECKING:
     from .results import FileResult
 
 _PATH = click.Path(path_type=Path)
+_STDIN = Path("-")
 _FAILED_FILES = 3
 _INTERRUPTED = 130
 
@@ -65,7 +66,7 @@ def scan(
     warnings.filterwarnings("ignore", module="PIL")  # whatever is wrong with a file, its row says
     if output is not None and output.exists():
         raise SourceError(f"{output} exists already; choose another file with -o, or delete it first")
-    files = expand_paths(_with_stdin(paths))
+    files = expand_paths([path for path in paths if path != _STDIN], _paths_from_stdin() if _STDIN in paths else ())
     bundle = load_bundle(model or DEFAULT_BUNDLE)
     with silent_stderr():
         detector = Detector(bundle, precision=precision, runtime=runtime, threshold=threshold, pre_cropped=pre_cropped)
@@ -91,26 +92,22 @@ def info(bundle: Path | None) -> None:
 
     path = bundle or DEFAULT_BUNDLE
     loaded = load_bundle(path)
-    manifest, thresholds = loaded.manifest, loaded.thresholds
+    thresholds = loaded.thresholds
     lines = {
         "model": f"{loaded.identity}, {loaded.backbone}, {loaded.input_size_px} px",
         "at": str(path),
         "files": ", ".join(f"{c.file} ({c.size_bytes / 1e6:.2f} MB)" for c in loaded.classifiers.values()),
         "verdict": f"fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}; {thresholds.chosen_at}",
-        "trained on": ", ".join(manifest["trained_on"]),
-        "license": manifest["license"],
+        "trained on": ", ".join(loaded.trained_on),
+        "license": loaded.license,
         "runtimes here": ", ".join(installed_runtimes()) or "none",
     }
     for name, value in lines.items():
-        click.echo(f"{name:>14}  {value}")
+        click.echo(f"{name:>14}  {printable(value)}")
 
 
-def _with_stdin(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        if str(path) == "-":
-            yield from (Path(os.fsdecode(line)) for line in sys.stdin.buffer.read().split(b"\n") if line)
-        else:
-            yield path
+def _paths_from_stdin() -> Iterator[Path]:
+    return (Path(os.fsdecode(line)) for line in sys.stdin.buffer.read().split(b"\n") if line)
 
 
 def _format_of(output: Path | None) -> str:

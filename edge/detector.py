@@ -30,13 +30,13 @@ class Detector:
     ) -> None:
         """Set up a bundle's models.
 
-        threshold, if given, replaces the bundle's two by one: fake at or above it, real below. With pre_cropped, every
-        picture is taken for one face crop and no face is looked for.
+        threshold, if given, replaces the bundle's two by one: fake at or above it, real below. With pre_cropped, or a
+        bundle that was trained so, every picture is taken for one face crop and no face is looked for.
 
         Raises ModelError or RuntimeMissingError when the models cannot be run here.
         """
         classifier = bundle.classifier(precision)
-        self._bundle, self._pre_cropped = bundle, pre_cropped
+        self._bundle, self._pre_cropped = bundle, pre_cropped or bundle.pre_cropped
         self._finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score, runtime=runtime)
         self._classifier = TFLiteModel(classifier.content, runtime)
         size = bundle.input_size_px

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from .calibration import Calibration, Thresholds
 from .errors import DatasetError
 from .files import write_text
+from .manifest import Record, split_sha256
 
 RUN_FILE = "run.json"
 MODEL_FILE = "model.keras"
@@ -36,6 +38,14 @@ class Run:
     arguments: dict[str, Any]
     """Of the training, the seed among them."""
     versions: dict[str, str]
+
+    def check_split(self, records: Iterable[Record]) -> None:
+        """Raise DatasetError when pictures stand in other splits than at training, and so may leak."""
+        if (got := split_sha256(records)) != self.split_sha256:
+            raise DatasetError(
+                f"the crops were split again since the training (now {got[:12]}, then {self.split_sha256[:12]}), so "
+                "pictures it was trained on could pass for new ones; train again, or split as it was"
+            )
 
     def write(self, folder: Path) -> None:
         """Write folder/run.json."""

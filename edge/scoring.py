@@ -7,11 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import DatasetError, ImageError
 from .faces import centre
 from .images import read_image
 from .manifest import Record
 
 _BATCH = 64
+
+
+def read_crop(crops: Path, record: Record) -> np.ndarray:
+    """Return a stored crop, (S, S, 3) uint8 RGB; raises DatasetError naming the file when it cannot be read."""
+    try:
+        return read_image(crops / record.path)
+    except ImageError as error:
+        raise DatasetError(f"{crops / record.path}: {error}; make the crops again with: facetell crop") from error
 
 
 def score_crops(
@@ -28,6 +37,6 @@ def score_crops(
     scores = []
     for start in range(0, len(records), _BATCH):
         chosen = records[start : start + _BATCH]
-        images = [change(centre(read_image(crops / record.path), size_px)) for record in chosen]
+        images = [change(centre(read_crop(crops, record), size_px)) for record in chosen]
         scores.append(predict(np.stack(images).astype(np.float32))[:, 0])
     return np.concatenate(scores)

@@ -40,6 +40,14 @@ def build_model(size_px: int = 224, weights: str = "imagenet") -> keras.Model:
     return keras.Model(image, keras.layers.Dense(1, activation="sigmoid", name="p_fake")(features), name="facetell")
 
 
+def load_model(path: Path) -> Any:
+    """Return the Keras model in a .keras file of the user's own; raises DatasetError when it cannot be loaded."""
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except Exception as error:  # Keras raises ValueError, zipfile's and h5py's errors, KeyError, ...
+        raise DatasetError(f"{path} cannot be loaded as a Keras model; train it again: {error}") from error
+
+
 def _load_weights(backbone: keras.Model, weights: str) -> None:
     if weights == "none":
         return

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ..edge.images import read_image
 from ..edge.manifest import LABELS, Record
+from ..edge.scoring import read_crop
 from .augment import augment
 
 
@@ -39,7 +39,7 @@ class TrainingBatches(keras.utils.PyDataset):
         rng = np.random.default_rng((*self._seed, index))
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         records = [self._records[number] for number in chosen]
-        images = [augment(read_image(self._crops / record.path), self._size_px, rng) for record in records]
+        images = [augment(read_crop(self._crops, record), self._size_px, rng) for record in records]
         labels = np.array([[record.is_fake] for record in records], np.float32)
         weights = np.array([self._weights[record.label] for record in records], np.float32)
         return np.stack(images).astype(np.float32), labels, weights

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .train import EpochRow
 
 _FOLDER = click.Path(path_type=Path)
+_FAILED_FILES = 3
 
 
 class Ratios(click.ParamType):
@@ -36,14 +37,14 @@ class Ratios(click.ParamType):
 @click.argument("raw", nargs=-1, type=_FOLDER)
 @click.option("--kaggle", multiple=True, metavar="OWNER/NAME", help="Also fetch this Kaggle data set; may be repeated.")
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the merged data set.")
-def merge(raw: tuple[Path, ...], kaggle: tuple[str, ...], output: Path) -> None:
+def merge(raw: tuple[Path, ...], kaggle: tuple[str, ...], output: Path) -> int:
     """Bring raw folders and zips of real and fake pictures together."""
     from .merge import merge as merge_sources
-    from .sources import fetch_kaggle, open_source
+    from .sources import fetch_kaggle, open_sources
 
     if not raw and not kaggle:
         raise click.UsageError("name at least one RAW folder or zip, or a data set with --kaggle")
-    sources = [*map(open_source, raw), *map(fetch_kaggle, kaggle)]
+    sources = [*open_sources(raw), *map(fetch_kaggle, kaggle)]
     with counter("merging") as advance:
         report = merge_sources(sources, output, progress=advance)
     left_out = report.skipped_by_kind()
@@ -53,6 +54,7 @@ def merge(raw: tuple[Path, ...], kaggle: tuple[str, ...], output: Path) -> None:
         click.echo("It held exactly these already; nothing was changed.")
     elif left_out:
         click.echo(f"What was left out stands in {output / 'skipped.csv'}.")
+    return _FAILED_FILES if left_out["unreadable"] else 0
 
 
 @click.command()

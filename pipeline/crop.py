@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +27,9 @@ from ..edge.manifest import MANIFEST, Record, read_manifest, write_manifest, wri
 
 SETTINGS = "crop.json"
 MIN_FACE_SCORE = 0.5
-MARGIN_RATIO = 1.3
-"""Side of the network's square over the longer side of the face box: forehead, chin and cheeks, little background."""
+MARGIN_RATIO = 1.0
+"""Side of the network's square over the longer side of the face box: brows to chin and both cheeks, no background. Sets
+of tight crops have no more to give, and every set must be framed alike."""
 
 _JOURNAL = "crop.partial.jsonl"
 
@@ -71,7 +74,9 @@ def crop(
     if not settings.pre_cropped and find_spec("mediapipe") is None:
         raise ModuleNotFoundError("No module named 'mediapipe'", name="mediapipe")  # before the workers find out
     records = read_manifest(dataset)
-    description = {"settings": asdict(settings), "pictures": sorted(record.sha256 for record in records)}
+    described = sorted(f"{r.sha256} {r.label} {r.source} {r.group} {r.stated_split}" for r in records)
+    pictures_sha256 = hashlib.sha256("\n".join(described).encode("utf-8", "surrogateescape")).hexdigest()
+    description = {"settings": asdict(settings), "pictures_sha256": pictures_sha256}
     claim_folder(output, SETTINGS, json.dumps(description))
     done = _read_journal(output)
     waiting = [record for record in records if record.path not in done]
@@ -130,6 +135,10 @@ def _crop_all(
         try:
             jobs = ((dataset / record.path, output, Path(record.path).with_suffix("")) for record in records)
             yield from zip((record.path for record in records), pool.map(_crop_one, jobs, chunksize=8), strict=True)
+        except BrokenProcessPool as error:
+            raise DatasetError(
+                "a cropping process was killed, by lack of memory most likely; run it again with fewer --workers"
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -7,9 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
@@ -20,6 +18,7 @@ from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run
 from ..edge.scoring import score_crops
 from .augment import jpeg, rescale
+from .backbones import load_model
 from .crop import read_settings
 from .plots import plot_confusion, plot_roc, plot_scores, plot_worst
 
@@ -86,7 +85,8 @@ def evaluate(
 
     split is test when it is not given, or validation where nothing tests; output is run_folder/evaluation-SPLIT.
 
-    Raises DatasetError when the split is empty, or of crops that were cut otherwise than the run's.
+    Raises DatasetError when the split is empty or was changed since the training, when other crops were cut otherwise
+    than the run's, or when output holds something else.
     """
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
@@ -97,12 +97,16 @@ def evaluate(
             f"{run.input_size_px} px at {run.margin_ratio} (or one is of pre-cropped pictures); run facetell crop again"
         )
     every_record = read_manifest(crops)
+    if crops.resolve() == Path(run.crops):
+        run.check_split(every_record)
     split = split or ("test" if any(record.split == "test" for record in every_record) else "validation")
     output = output or default_folder(run_folder, split)
+    if output.is_dir() and any(output.iterdir()) and not (output / REPORT_JSON).exists():
+        raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
     records = [record for record in every_record if record.split == split]
     if not records:
         raise DatasetError(f"{crops} has no pictures in the {split} split; run: facetell split {crops}")
-    model: Any = keras.saving.load_model(run_folder / MODEL_FILE, safe_mode=True)
+    model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
     p_fake, results = {}, {}
     for name, change in CONDITIONS.items():

@@ -5,26 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ..edge.errors import DatasetError, ImageError, SourceError
 from ..edge.images import SUFFIXES, read_image
-from ..edge.manifest import MANIFEST, Record, read_manifest, write_manifest, write_skipped
-from .sources import Source
+from ..edge.manifest import MANIFEST, SPLITS, Record, read_manifest, write_manifest, write_skipped
+from .sources import LABEL_FOLDERS, SPLIT_FOLDERS, Source
 
-LABEL_FOLDERS = {
-    **dict.fromkeys(("real", "reals", "training_real", "train_real", "test_real", "original", "genuine"), "real"),
-    **dict.fromkeys(("fake", "fakes", "training_fake", "train_fake", "test_fake", "deepfake", "manipulated"), "fake"),
-}
-SPLIT_FOLDERS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "validation", "val", "validate"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 CSV_COLUMNS = {
     "file": ("file", "path", "filename", "file_name", "image", "image_path", "original_path", "videoname", "name"),
     "label": ("label_str", "label", "class", "target"),
@@ -67,6 +58,8 @@ class _Tags:
     label: str | None
     group: str | None
     split: str
+    reason: str = "no folder called real or fake, no row in a csv"
+    """Why there is no label."""
 
 
 def merge(
@@ -84,12 +77,13 @@ def merge(
     origins: dict[str, tuple[Source, PurePosixPath]] = {}
     by_hash: dict[str, Record] = {}
     contradictory: set[str] = set()
+    aliases: dict[str, str] = {}
     pictures = [picture for source in sources for picture in _tagged_pictures(source)]
     for number, (source, name, tags) in enumerate(pictures, start=1):
         progress(number, len(pictures))
         shown = _shown((source, name))
         if tags.label is None:
-            report.skipped.append(Skipped(shown, "no label", "no folder called real or fake, no row in a csv"))
+            report.skipped.append(Skipped(shown, "no label", tags.reason))
             continue
         try:
             content = source.read(name)
@@ -101,6 +95,7 @@ def merge(
         if first := by_hash.get(sha256):
             if first.label != tags.label:
                 contradictory.add(sha256)
+            by_hash[sha256] = _with_stated(first, tags, source.name, aliases)
             report.skipped.append(Skipped(shown, "duplicate", f"of {_shown(origins[sha256])}"))
             continue
         origins[sha256] = (source, name)
@@ -108,7 +103,7 @@ def merge(
             path=f"{tags.label}/{sha256[:20]}{name.suffix.lower()}",
             label=tags.label,
             source=source.name,
-            group=f"{source.name}/{tags.group or sha256[:20]}",
+            group=_group(source.name, tags) or f"{source.name}/{sha256[:20]}",
             split=tags.split,
             sha256=sha256,
             width=width,
@@ -117,7 +112,12 @@ def merge(
         )
     report.skipped += [Skipped(_shown(origins[sha256]), "both labels") for sha256 in sorted(contradictory)]
     report.records = sorted(
-        (record for sha256, record in by_hash.items() if sha256 not in contradictory), key=lambda record: record.path
+        (
+            replace(record, group=_first_alias(record.group, aliases))
+            for sha256, record in by_hash.items()
+            if sha256 not in contradictory
+        ),
+        key=lambda record: record.path,
     )
     for label in ("real", "fake"):
         if not report.count(label):
@@ -127,6 +127,26 @@ def merge(
             )
     _write(report, origins, output)
     return report
+
+
+def _group(source_name: str, tags: _Tags) -> str | None:
+    return tags.group and f"{source_name}/{tags.group}"
+
+
+def _with_stated(first: Record, tags: _Tags, source_name: str, aliases: dict[str, str]) -> Record:
+    """Return a picture's record with what another copy of it states: the stricter split, and one group for both."""
+    split = max(first.split, tags.split, key=("", *SPLITS).index)
+    group = _group(source_name, tags)
+    one = _first_alias(first.group, aliases)
+    if group is not None and (other := _first_alias(group, aliases)) != one:
+        aliases[other] = one
+    return replace(first, split=split, stated_split=split)
+
+
+def _first_alias(group: str, aliases: dict[str, str]) -> str:
+    while group in aliases:
+        group = aliases[group]
+    return group
 
 
 def _check_output(output: Path) -> None:
@@ -140,25 +160,23 @@ def _write(report: MergeReport, origins: dict[str, tuple[Source, PurePosixPath]]
             raise DatasetError(f"{output} holds another merge; choose another folder with -o, or delete it first")
         report.unchanged = True
         return
-    partial = output.with_name(f"{output.name}.partial")
+    output = output.absolute()
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        for record in report.records:
-            source, name = origins[record.sha256]
-            target = partial / record.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read(name))
-        write_skipped(
-            partial, [(skipped.path, f"{skipped.kind} {skipped.detail}".strip()) for skipped in report.skipped]
-        )
-        write_manifest(partial, report.records)
-        if output.exists():
-            output.rmdir()
-        partial.replace(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+            partial = Path(folder) / "dataset"
+            for record in report.records:
+                source, name = origins[record.sha256]
+                target = partial / record.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(source.read(name))
+            write_skipped(partial, [(left.path, f"{left.kind} {left.detail}".strip()) for left in report.skipped])
+            write_manifest(partial, report.records)
+            if output.exists():
+                output.rmdir()
+            partial.replace(output)
     except OSError as error:
         raise SourceError(f"cannot write {output}: {error.strerror or error}; choose another place with -o") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _undecided(record: Record) -> tuple[str, ...]:
@@ -174,25 +192,26 @@ def _tagged_pictures(source: Source) -> list[tuple[Source, PurePosixPath, _Tags]
     """Return every picture with its tags: from a csv that lists it, else from the folders above it."""
     names = source.names()
     pictures = [name for name in names if name.suffix.lower() in SUFFIXES]
-    tags = {name: _tags_from_folders(source.name, name) for name in pictures}
+    tags = {name: _tags_from_folders(source.root_name, name) for name in pictures}
     for name in names:
         if name.suffix.lower() == ".csv":
             tags |= _tags_from_csv(source, name, pictures)
     return [(source, name, tags[name]) for name in pictures]
 
 
-def _tags_from_folders(source_name: str, name: PurePosixPath) -> _Tags:
-    # The nearest folder decides; the data set's own name counts last, for someone who passes .../real and .../fake.
-    folders = [part.lower() for part in reversed(name.parts[:-1])]
-    label = next((LABEL_FOLDERS[part] for part in [*folders, source_name.lower()] if part in LABEL_FOLDERS), None)
+def _tags_from_folders(root_name: str, name: PurePosixPath) -> _Tags:
+    # The nearest folder decides; the folder that was named counts last, for someone who passes .../real and .../fake.
+    folders = [part.lower() for part in (*reversed(name.parts[:-1]), root_name)]
+    label = next((LABEL_FOLDERS[part] for part in folders if part in LABEL_FOLDERS), None)
     split = next((SPLIT_FOLDERS[part] for part in folders if part in SPLIT_FOLDERS), "")
     return _Tags(label, None, split)
 
 
 def _tags_from_csv(source: Source, table: PurePosixPath, pictures: list[PurePosixPath]) -> dict[PurePosixPath, _Tags]:
-    """Return the tags of the files that a csv lists by path, or by a file name that is unique in the data set.
+    """Return the tags of the files that a csv lists: by path, or by a name that is unique in the data set.
 
-    A csv without the columns file and label, or with labels other than real and fake, tags nothing.
+    A video's name stands for a picture with its stem. A csv without the columns file and label, or with labels other
+    than real and fake, tags nothing; where it contradicts a folder, the picture gets no label.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(source.read(table).decode("utf-8-sig"))))
@@ -207,6 +226,7 @@ def _tags_from_csv(source: Source, table: PurePosixPath, pictures: list[PurePosi
     existing = set(pictures)
     stems = Counter(name.stem for name in pictures)
     by_stem = {name.stem: name for name in pictures if stems[name.stem] == 1}
+    by_name = {name.name: name for name in by_stem.values()}
 
     def cell(row: dict[str, str], key: str) -> str:
         column = columns[key]
@@ -215,10 +235,17 @@ def _tags_from_csv(source: Source, table: PurePosixPath, pictures: list[PurePosi
     tags = {}
     for row in rows:
         listed = PurePosixPath(cell(row, "file"))
-        name = table.parent / listed if table.parent / listed in existing else by_stem.get(listed.stem)
+        name = table.parent / listed if table.parent / listed in existing else by_name.get(listed.name)
+        if name is None and listed.suffix.lower() not in SUFFIXES:
+            name = by_stem.get(listed.stem)
         label = LABEL_FOLDERS.get(cell(row, "label").lower())
-        if name is not None and label is not None:
-            group = PurePosixPath(cell(row, "group")).stem or name.stem
-            stated = SPLIT_FOLDERS.get(cell(row, "split").lower()) or _tags_from_folders(source.name, name).split
+        if name is None or label is None:
+            continue
+        of_folders = _tags_from_folders(source.root_name, name)
+        group = PurePosixPath(cell(row, "group")).stem or name.stem
+        stated = SPLIT_FOLDERS.get(cell(row, "split").lower()) or of_folders.split
+        if of_folders.label in (None, label):
             tags[name] = _Tags(label, group, stated)
+        else:
+            tags[name] = _Tags(None, None, "", f"its folder says {of_folders.label}, {table.name} says {label}")
     return tags

@@ -6,12 +6,23 @@ import lzma
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ..edge.errors import DatasetError
+
+LABEL_FOLDERS = {
+    **dict.fromkeys(("real", "reals", "training_real", "train_real", "test_real", "original", "genuine"), "real"),
+    **dict.fromkeys(("fake", "fakes", "training_fake", "train_fake", "test_fake", "deepfake", "manipulated"), "fake"),
+}
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "validate"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Folder names, in lower case, that state what is in them."""
 
 MAX_FILES = 5_000_000
 MAX_FILE_BYTES = 256 * 2**20
@@ -32,6 +43,11 @@ class Source(Protocol):
         """What the data set is called in manifests."""
         ...
 
+    @property
+    def root_name(self) -> str:
+        """What the folder or archive itself is called, which may state a label or a split."""
+        ...
+
     def names(self) -> list[PurePosixPath]:
         """Return the relative names of all files, sorted."""
         ...
@@ -47,6 +63,11 @@ class FolderSource:
 
     name: str
     root: Path
+
+    @property
+    def root_name(self) -> str:
+        """The folder's own name."""
+        return self.root.resolve().name
 
     def names(self) -> list[PurePosixPath]:
         """Return the relative names of all regular files, sorted; raises DatasetError when a folder is barred."""
@@ -66,12 +87,12 @@ class FolderSource:
 class ZipSource:
     """A zip archive, checked as a whole before anything in it is read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, name: str, path: Path) -> None:
         """Open an archive; raises DatasetError when it is none, or holds what an honest data set does not."""
-        self.name = path.stem
+        self.name, self.root_name = name, path.stem
         try:
             self._archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (OSError, *_DAMAGE) as error:
             raise DatasetError(f"{path} is not a readable zip archive: {error}") from error
         members = [member for member in self._archive.infolist() if not member.is_dir()]
         if len(members) > MAX_FILES:
@@ -95,13 +116,33 @@ class ZipSource:
             raise OSError(f"damaged in the archive: {error}") from error
 
 
-def open_source(path: Path) -> Source:
-    """Open a folder or zip archive as a raw data set; raises DatasetError when it is neither."""
-    if path.is_dir():
-        return FolderSource(path.resolve().name, path)
-    if path.is_file():
-        return ZipSource(path)
-    raise DatasetError(f"{path} does not exist; wanted a folder or a zip archive with real and fake pictures")
+def open_sources(paths: Sequence[Path]) -> list[Source]:
+    """Open folders and zip archives as raw data sets, each under a name of its own.
+
+    A folder called real, fake, train and the like is part of the data set that its parent is. Two data sets of the same
+    name get their parents' in front. Raises DatasetError when a path is neither a folder nor a zip.
+    """
+    origins = [_origin(path) for path in paths]
+    sources: list[Source] = []
+    for path, origin in zip(paths, origins, strict=True):
+        name = origin.stem if origin.suffix.lower() == ".zip" else origin.name
+        if any(other != origin and other.stem == origin.stem for other in origins):
+            name = f"{origin.parent.name}-{name}"
+        if path.is_dir():
+            sources.append(FolderSource(name, path))
+        elif path.is_file():
+            sources.append(ZipSource(name, path))
+        else:
+            raise DatasetError(f"{path} does not exist; wanted a folder or a zip archive with real and fake pictures")
+    return sources
+
+
+def _origin(path: Path) -> Path:
+    """Return the folder or archive that makes up the whole data set."""
+    path = path.resolve()
+    while path.is_dir() and path.name.lower() in LABEL_FOLDERS | SPLIT_FOLDERS and path.parent != path:
+        path = path.parent
+    return path
 
 
 def fetch_kaggle(handle: str) -> FolderSource:

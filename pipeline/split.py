@@ -14,8 +14,8 @@ from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ..edge.errors import DatasetError
-from ..edge.images import read_image
 from ..edge.manifest import EXCLUDED, SPLITS, Record, read_manifest, split_sha256, write_manifest
+from ..edge.scoring import read_crop
 
 _PARTS = 20  # ratios are kept to a twentieth
 
@@ -58,7 +58,7 @@ def split(
     records = read_manifest(crops)
     hashes = []
     for number, record in enumerate(records):
-        hashes.append(perceptual_hash(read_image(crops / record.path)))
+        hashes.append(perceptual_hash(read_crop(crops, record)))
         progress(number + 1, len(records))
     clusters = near_duplicate_clusters(np.stack(hashes))
     units = _join_groups([record.group for record in records], clusters)

@@ -23,7 +23,7 @@ from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256
 from ..edge.run import MODEL_FILE, RUN_FILE, Run
 from ..edge.scoring import score_crops
-from .backbones import BACKBONE_LAYER, NAME, build_model
+from .backbones import BACKBONE_LAYER, NAME, build_model, load_model
 from .batches import TrainingBatches
 from .crop import read_settings
 from .plots import plot_history
@@ -98,11 +98,13 @@ def train(
     size_px = crop_settings.input_size_px
     epochs = settings.epochs or default_epochs(len(training))
     settings = replace(settings, epochs=epochs)
-    plan = asdict(settings) | {"split_sha256": split_sha256(records)}
+    plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
     # Before the folder is claimed: a typo in weights must leave nothing behind.
     new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px)
     claim_folder(output, _PLAN, json.dumps(plan, indent=2), beside=("dataset", "crops"))
     if (output / RUN_FILE).exists():
+        if h5:
+            _save(load_model(output / MODEL_FILE).save_weights, output / H5_FILE)
         return Run.read(output)
     model, history = _resume(output) or (new_model or _new_model(settings, size_px), [])
     labels = np.array([record.is_fake for record in validation])
@@ -162,8 +164,7 @@ def _resume(output: Path) -> tuple[keras.Model, list[EpochRow]] | None:
     newest = max((output / _CHECKPOINTS).glob("epoch-*.keras"), default=None)
     if newest is None:
         return None
-    model: Any = keras.saving.load_model(newest, safe_mode=True)
-    return model, _read_history(output / HISTORY)[: int(newest.stem.removeprefix("epoch-"))]
+    return load_model(newest), _read_history(output / HISTORY)[: int(newest.stem.removeprefix("epoch-"))]
 
 
 def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int) -> None:
@@ -176,7 +177,7 @@ def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int
         if head_only
         else keras.optimizers.schedules.CosineDecay(
             settings.learning_rate / 100,
-            decay_steps=steps - warmup_steps,
+            decay_steps=max(1, steps - warmup_steps),
             warmup_target=settings.learning_rate,
             warmup_steps=warmup_steps,
         )
@@ -197,8 +198,11 @@ def _is_exhausted(history: list[EpochRow], patience: float) -> bool:
 def _save(save: Callable[[Path], None], path: Path) -> None:
     with replacing(path) as partial:
         whole = partial.with_name(partial.name + "".join(path.suffixes))  # Keras insists on the ending
-        save(whole)
-        whole.rename(partial)
+        try:
+            save(whole)
+            whole.rename(partial)
+        finally:
+            whole.unlink(missing_ok=True)
 
 
 def _save_checkpoint(model: keras.Model, output: Path, epoch: int) -> None:
@@ -233,7 +237,7 @@ def _finish(
     h5: bool,
 ) -> Run:
     """Calibrate the best model on the validation split, draw the curves and write run.json."""
-    model: Any = keras.saving.load_model(output / MODEL_FILE, safe_mode=True)
+    model = load_model(output / MODEL_FILE)
     crop_settings = read_settings(crops)
     validation = select(records, "validation")
     raw = score_crops(model.predict_on_batch, crops, validation, crop_settings.input_size_px)

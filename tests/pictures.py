@@ -83,12 +83,12 @@ def tiny_crops(work: Path) -> Path:
     """Return a folder of 24 face crops of the portraits, split."""
     from facetell.pipeline.crop import CropSettings, crop
     from facetell.pipeline.merge import merge
-    from facetell.pipeline.sources import open_source
+    from facetell.pipeline.sources import open_sources
     from facetell.pipeline.split import split
 
     if not (work / "raw").exists():
         write_portraits(work / "raw")
-    merge([open_source(work / "raw")], work / "dataset")
+    merge(open_sources([work / "raw"]), work / "dataset")
     crop(work / "dataset", work / "crops", CropSettings(), workers=2)
     if not any(known.split for known in read_manifest(work / "crops")):
         split(work / "crops")

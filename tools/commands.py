@@ -34,13 +34,17 @@ def pipeline(
     What is finished is not done again, so a run that was stopped goes on when the same command is given again.
     """
     dataset, crops, bundle = output / "dataset", output / "crops", output / "bundle"
-    if bundle.exists():
+    if not raw and not kaggle:
+        raise click.UsageError("name at least one RAW folder or zip, or a data set with --kaggle")
+    if (bundle / "model.json").exists():
         click.echo(f"{bundle} is finished already; for another run choose another -o")
         return
+    # A training that has begun holds on to its split.
+    again = [] if (output / "train.json").exists() else [(split, {"crops": crops, "seed": seed})]
     steps = (
         (merge, {"raw": raw, "kaggle": kaggle, "output": dataset}),
         (crop, {"dataset": dataset, "output": crops, "pre_cropped": pre_cropped}),
-        (split, {"crops": crops, "seed": seed}),
+        *again,
         (train, {"crops": crops, "output": output, "weights": weights, "epochs": epochs, "seed": seed}),
         (evaluate, {"run_folder": output}),
         (export, {"run_folder": output, "output": bundle}),

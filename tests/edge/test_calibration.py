@@ -211,6 +211,7 @@ def test_the_worst_source_decides() -> None:
 
 
 def test_what_thresholds_were_chosen_for_is_said() -> None:
-    words = choose_thresholds(*faces([0.1], [0.9])).chosen_at
+    words = choose_thresholds(*faces([0.1] * 20, [0.9] * 20)).chosen_at
     assert f"{FALSE_ALARM_SHARE:.0%} of the real" in words
     assert f"{MISSED_SHARE:.0%} of the fake" in words
+    assert "unchosen" in choose_thresholds(*faces([0.1] * 19, [0.9] * 19)).chosen_at

@@ -20,7 +20,7 @@ from facetell.edge.images import read_image
 from facetell.edge.manifest import read_manifest
 from facetell.pipeline.crop import MARGIN_RATIO, MIN_FACE_SCORE, CropSettings, crop, read_settings
 from facetell.pipeline.merge import merge
-from facetell.pipeline.sources import open_source
+from facetell.pipeline.sources import open_sources
 
 from ..pictures import pattern, save, tree
 
@@ -33,7 +33,7 @@ def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = tmp_path_factory.mktemp("patterns") / "raw"
     for seed in range(24):
         save(raw / ("real" if seed % 2 else "fake") / f"{seed}.png", pattern(seed, 80))
-    merge([open_source(raw)], raw.parent / "dataset")
+    merge(open_sources([raw]), raw.parent / "dataset")
     return raw.parent / "dataset"
 
 
@@ -52,7 +52,7 @@ def groups(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
     smaller = np.zeros_like(right)
     smaller[:480, :410] = np.asarray(Image.fromarray(right).resize((410, 480)))
     save(raw / "fake" / "two.png", np.hstack([smaller, left]))
-    merge([open_source(raw)], raw.parent / "dataset")
+    merge(open_sources([raw]), raw.parent / "dataset")
     return raw.parent / "dataset"
 
 
@@ -102,12 +102,12 @@ def test_a_picture_without_a_face_is_reported_not_guessed(work: Path, crops: Pat
 
 
 def test_the_settings_stand_beside_the_crops(crops: Path) -> None:
-    assert read_settings(crops) == CropSettings(input_size_px=224, margin_ratio=1.3, faces="largest")
+    assert read_settings(crops) == CropSettings(input_size_px=224, margin_ratio=1.0, faces="largest")
 
 
 @pytest.mark.parametrize(("faces", "count"), [("largest", 1), ("all", 2)])
 def test_the_largest_face_or_all_of_them(tmp_path: Path, groups: Path, faces: str, count: int) -> None:
-    records, skipped = crop(groups, tmp_path / "crops", CropSettings(faces=faces), workers=1)
+    records, skipped = crop(groups, tmp_path / "crops", CropSettings(faces=faces, margin_ratio=1.3), workers=1)
     assert skipped == []
     fakes = [known for known in records if known.is_fake]
     assert len(records) == count + 1

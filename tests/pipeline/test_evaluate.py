@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +168,15 @@ def test_other_crops_of_one_label_are_measured_too(tmp_path: Path, run: Path, cr
     for name in ("roc", "scores", "confusion", "worst"):
         with Image.open(tmp_path / "report" / f"{name}.png") as picture:
             picture.load()
+
+
+def test_a_split_that_changed_since_the_training_is_refused(tmp_path: Path, run: Path, crops: Path) -> None:
+    changed = with_manifest(crops, tmp_path / "crops", split="test")
+    same_place = tmp_path / "run"
+    shutil.copytree(run, same_place)
+    replace(Run.read(run), crops=str(changed.resolve())).write(same_place)
+    with pytest.raises(DatasetError, match="split again since the training"):
+        evaluate(same_place, tmp_path / "report")
 
 
 def test_an_empty_split_is_an_error(tmp_path: Path, run: Path, crops: Path) -> None:

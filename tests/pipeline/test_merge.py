@@ -11,7 +11,7 @@ import pytest
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, write_manifest
 from facetell.pipeline.merge import MergeReport, merge
-from facetell.pipeline.sources import open_source
+from facetell.pipeline.sources import open_sources
 
 from ..pictures import pattern, save, tree
 
@@ -78,10 +78,6 @@ CSV_LAYOUTS = {
         "path,label\nreal/a.jpg,real\nfake/b.jpg,fake\n",
         {"train/real/a.jpg": ("real", "train", "data/a"), "test/fake/b.jpg": ("fake", "test", "data/b")},
     ),
-    "the csv outweighs the folders": (
-        "file,label\nreal/a.jpg,fake\nfake/b.jpg,real\n",
-        {"real/a.jpg": ("fake", "", "data/a"), "fake/b.jpg": ("real", "", "data/b")},
-    ),
 }
 
 HALF_A_JPEG = cv2.imencode(".jpg", pattern(99))[1].tobytes()[:2000]
@@ -105,7 +101,7 @@ def zipped(root: Path) -> Path:
 
 
 def merged(*raw: Path, output: Path) -> MergeReport:
-    return merge([open_source(path) for path in raw], output)
+    return merge(open_sources(raw), output)
 
 
 def by_content(output: Path) -> dict[bytes, tuple[str, str, str]]:
@@ -131,6 +127,44 @@ def test_a_csv_says_label_split_and_group(tmp_path: Path, table: str, layout, pa
     (tmp_path / "data" / "metadata.csv").write_text(table)
     merged(pack(tmp_path / "data"), output=tmp_path / "out")
     assert by_content(tmp_path / "out") == {contents[name]: tags for name, tags in layout.items()}
+
+
+def test_rows_of_files_that_are_not_there_say_nothing_of_others(tmp_path: Path) -> None:
+    contents = fill(tmp_path / "data", ["real/a.png", "fake/b.jpg"])
+    (tmp_path / "data" / "metadata.csv").write_text("file,label\nfake/a.jpg,fake\ngone/c.jpg,real\n")
+    merged(tmp_path / "data", output=tmp_path / "out")
+    found = {content: tags[0] for content, tags in by_content(tmp_path / "out").items()}
+    assert found == {contents["real/a.png"]: "real", contents["fake/b.jpg"]: "fake"}
+
+
+def test_a_picture_whose_folder_and_csv_disagree_is_left_out(tmp_path: Path) -> None:
+    fill(tmp_path / "data", ["real/a.jpg", "real/b.jpg", "fake/c.jpg"])
+    (tmp_path / "data" / "metadata.csv").write_text("file,label\nreal/a.jpg,fake\nfake/c.jpg,fake\n")
+    report = merged(tmp_path / "data", output=tmp_path / "out")
+    assert [(left.path, left.detail) for left in report.skipped] == [
+        ("data/real/a.jpg", "its folder says real, metadata.csv says fake")
+    ]
+
+
+def test_a_copy_that_states_a_split_states_it_for_all(tmp_path: Path) -> None:
+    fill(tmp_path / "one", ["real/a.jpg", "fake/b.jpg"])
+    fill(tmp_path / "two", ["test/real/a.jpg", "test/fake/b.jpg"])
+    merged(tmp_path / "one", tmp_path / "two", output=tmp_path / "out")
+    assert [tags[1] for tags in by_content(tmp_path / "out").values()] == ["test", "test"]
+
+
+def test_split_folders_passed_one_by_one_are_one_data_set(tmp_path: Path) -> None:
+    fill(tmp_path / "mine" / "train", ["real/a.jpg", "fake/b.jpg"])
+    fill(tmp_path / "mine" / "test", ["real/c.jpg", "fake/d.jpg"], 2)
+    report = merged(tmp_path / "mine" / "train", tmp_path / "mine" / "test", output=tmp_path / "out")
+    assert {(record.source, record.split) for record in report.records} == {("mine", "train"), ("mine", "test")}
+
+
+def test_two_data_sets_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    fill(tmp_path / "x" / "archive", ["real/a.jpg", "fake/b.jpg"])
+    fill(tmp_path / "y" / "archive", ["real/c.jpg", "fake/d.jpg"], 2)
+    report = merged(tmp_path / "x" / "archive", tmp_path / "y" / "archive", output=tmp_path / "out")
+    assert {record.source for record in report.records} == {"x-archive", "y-archive"}
 
 
 @pytest.mark.parametrize("pack", [Path, zipped], ids=["folder", "zip"])
@@ -286,7 +320,7 @@ def test_without_both_labels_nothing_is_left_behind(tmp_path: Path, names: list[
 
 def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="nowhere does not exist"):
-        open_source(tmp_path / "nowhere")
+        open_sources([tmp_path / "nowhere"])
 
 
 def test_links_in_a_folder_are_not_followed(tmp_path: Path) -> None:
@@ -332,7 +366,7 @@ def link() -> zipfile.ZipInfo:
 )
 def test_a_dangerous_archive_is_refused(tmp_path: Path, member, content: bytes, reason: str) -> None:
     with pytest.raises(DatasetError, match=reason):
-        open_source(archive(tmp_path / "data.zip", member, content))
+        open_sources([archive(tmp_path / "data.zip", member, content)])
 
 
 def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
@@ -341,7 +375,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     content[content.index(b"PK\x01\x02") + 8] |= 1  # the flags in the first entry of the central directory
     path.write_bytes(content)
     with pytest.raises(DatasetError, match="is encrypted"):
-        open_source(path)
+        open_sources([path])
 
 
 @pytest.mark.parametrize("kept_share", [0, 0.3, 0.9])
@@ -349,12 +383,12 @@ def test_half_an_archive_is_refused(tmp_path: Path, kept_share: float) -> None:
     content = archive(tmp_path / "data.zip").read_bytes()
     (tmp_path / "data.zip").write_bytes(content[: int(kept_share * len(content))])
     with pytest.raises(DatasetError, match="not a readable zip"):
-        open_source(tmp_path / "data.zip")
+        open_sources([tmp_path / "data.zip"])
 
 
 def test_another_file_is_no_archive(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not a readable zip"):
-        open_source(save(tmp_path / "picture.jpg", pattern(0)))
+        open_sources([save(tmp_path / "picture.jpg", pattern(0))])
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
