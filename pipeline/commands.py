@@ -100,7 +100,7 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.argument("crops", type=_FOLDER)
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the run.")
 @click.option("--weights", default="imagenet", show_default=True, help="To start from: imagenet, none or a file.")
-@click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 60, more for small data sets]")
+@click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True)
 @click.option("--seed", default=0, show_default=True)

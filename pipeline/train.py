@@ -140,8 +140,8 @@ def train(
 
 
 def default_epochs(pictures: int) -> int:
-    """Return how many epochs show a set about 90,000 pictures, at least 12 and at most 60: small sets need more."""
-    return min(max(round(90_000 / pictures), 12), 60)
+    """Return how many epochs show a set about 45,000 pictures, at least 12 and at most 30: small sets need more."""
+    return min(max(round(45_000 / pictures), 12), 30)
 
 
 def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[[float], None]) -> tuple[float, float]:

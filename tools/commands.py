@@ -16,7 +16,7 @@ from ..pipeline.commands import crop, evaluate, merge, split, train
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the run.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
 @click.option("--weights", default="imagenet", show_default=True, help="To start from: imagenet, none or a file.")
-@click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 60, more for small data sets]")
+@click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
 @click.option("--seed", default=0, show_default=True)
 @click.pass_context
 def pipeline(

@@ -238,7 +238,9 @@ def test_a_run_finishes_however_bad_it_is(tmp_path: Path, small_crops: Path, sma
     assert (tmp_path / "run" / "model.keras").exists()
 
 
-@pytest.mark.parametrize(("pictures", "epochs"), [(1, 60), (1500, 60), (3000, 30), (7500, 12), (10**6, 12)])
+@pytest.mark.parametrize(
+    ("pictures", "epochs"), [(1, 30), (1_400, 30), (1_800, 25), (3_000, 15), (3_750, 12), (15_816, 12), (10**6, 12)]
+)
 def test_small_sets_are_shown_more_often(pictures: int, epochs: int) -> None:
     assert default_epochs(pictures) == epochs
 
