@@ -61,7 +61,9 @@ def verify(
     labels = np.array([record.is_fake for record in records])
     run_folder = run_folder or bundle_path.resolve().parent
     scores: dict[str, tuple[np.ndarray, int]] = {}
-    if (run_folder / RUN_FILE).exists():
+    if not (run_folder / RUN_FILE).exists():
+        progress(f"no Keras model in {run_folder}, so float32 is the reference (--run names another)")
+    else:
         progress("keras")
         model_file = run_folder / MODEL_FILE
         scores["keras"] = score_keras(run_folder, crops, records), model_file.stat().st_size

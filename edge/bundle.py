@@ -84,6 +84,8 @@ def load_bundle(path: Path = DEFAULT_BUNDLE) -> Bundle:
             return _load(path, lambda name: _read_file(path / name))
         if not path.exists():
             raise ModelError(f"there is no model at {path}; wanted a bundle's folder or zip (see: facetell export)")
+        if path.suffix == ".tflite":
+            raise ModelError(f"{path} is one file of a bundle; give the folder it is in")
         with zipfile.ZipFile(path) as archive:
             root = _root_in_zip(archive)
             return _load(path, lambda name: _read_member(archive, root + name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 _STDIN = Path("-")
 _FAILED_FILES = 3
-_INTERRUPTED = 130
+_SIGNALLED = 128
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers; click's own lets NaN through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; NaN is in no range."""
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is not a number", param, ctx) if math.isnan(number) else number
 
 
 @click.command()
@@ -34,7 +44,7 @@ _INTERRUPTED = 130
 @click.option(
     "--runtime", type=click.Choice(["auto", "tflite-runtime", "ai-edge-litert"]), default="auto", show_default=True
 )
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Fake at or above it, real below, never uncertain.")
+@click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below, never uncertain.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
 @click.option("--format", "format_", type=click.Choice(["table", "csv", "json", "jsonl"]), help="Of the results.")
 @click.option(
@@ -65,7 +75,8 @@ def scan(
 
     warnings.filterwarnings("ignore", module="PIL")  # whatever is wrong with a file, its row says
     if output is not None and output.exists():
-        raise SourceError(f"{output} exists already; choose another file with -o, or delete it first")
+        raise SourceError(f"{output} exists already; choose another file with -o")
+    format_ = format_ or _format_of(output)
     files = expand_paths([path for path in paths if path != _STDIN], _paths_from_stdin() if _STDIN in paths else ())
     bundle = load_bundle(model or DEFAULT_BUNDLE)
     with silent_stderr():
@@ -73,13 +84,13 @@ def scan(
     started = time.monotonic()
     with _until_interrupted() as interrupted, _opened(output) as file:
         results = _watched((detector.scan_file(path) for path in files), interrupted, show=not quiet)
-        counts = write_results(results, format_ or _format_of(output), file)
+        counts = write_results(results, format_, file)
         if not counts and not interrupted:
             raise SourceError(f"no pictures in {', '.join(map(str, paths))}; wanted pictures or folders of them")
     if not quiet:
         click.echo(_summary(counts, time.monotonic() - started, stopped=bool(interrupted)), err=True)
     if interrupted:
-        return _INTERRUPTED
+        return _SIGNALLED + interrupted[0]
     return _FAILED_FILES if counts["error"] else 0
 
 
@@ -113,7 +124,10 @@ def _paths_from_stdin() -> Iterator[Path]:
 def _format_of(output: Path | None) -> str:
     if output is None:
         return "table" if sys.stdout.isatty() else "csv"
-    return {".json": "json", ".jsonl": "jsonl", ".txt": "table"}.get(output.suffix.lower(), "csv")
+    formats = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".txt": "table"}
+    if output.suffix.lower() not in formats:
+        raise click.UsageError(f"{output.name} ends in none of {', '.join(formats)}; name the format with --format")
+    return formats[output.suffix.lower()]
 
 
 @contextmanager
@@ -135,18 +149,19 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
 
 @contextmanager
 def _until_interrupted() -> Iterator[list[int]]:
-    """Yield a list that is empty until Ctrl-C; a second Ctrl-C ends the program at once."""
+    """Yield a list that is empty until Ctrl-C or SIGTERM; a second Ctrl-C ends the program at once."""
     received: list[int] = []
 
     def note(number: int, frame: object) -> None:
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _watched(results: Iterable[FileResult], interrupted: list[int], *, show: bool) -> Iterator[FileResult]:

@@ -58,7 +58,7 @@ def read_manifest(folder: Path) -> list[Record]:
             reader = csv.DictReader(file)
             rows = list(reader)
     except FileNotFoundError as error:
-        raise DatasetError(f"{folder} has no {MANIFEST}; make it with: facetell merge RAW... -o {folder}") from error
+        raise DatasetError(f"{folder} has no {MANIFEST}; make it with facetell merge or crop") from error
     except (OSError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     if missing := [name for name in _COLUMNS[:-1] if name not in (reader.fieldnames or ())]:

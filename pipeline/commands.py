@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..edge.commands import NumberRange
+
 if TYPE_CHECKING:
     from .train import EpochRow
 
@@ -63,7 +65,7 @@ def merge(raw: tuple[Path, ...], kaggle: tuple[str, ...], output: Path) -> int:
 @click.option("--faces", type=click.Choice(["largest", "all"]), default="largest", show_default=True)
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
 @click.option(
-    "--margin-ratio", type=click.FloatRange(1, 3), help="Side of the crop over that of the face box.  [default: 1.3]"
+    "--margin-ratio", type=NumberRange(1, 3), help="Side of the crop over that of the face box.  [default: 1]"
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
 def crop(
@@ -102,7 +104,7 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.option("--weights", default="imagenet", show_default=True, help="To start from: imagenet, none or a file.")
 @click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True)
+@click.option("--learning-rate", type=NumberRange(0, min_open=True), default=1e-3, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--h5", is_flag=True, help="Also write the weights as model.weights.h5.")
 def train(

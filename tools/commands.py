@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..convert.commands import export
+from ..edge.errors import DatasetError
 from ..pipeline.commands import crop, evaluate, merge, split, train
 
 
@@ -39,8 +40,11 @@ def pipeline(
     if (bundle / "model.json").exists():
         click.echo(f"{bundle} is finished already; for another run choose another -o")
         return
+    begun = (output / "train.json").exists()
+    if begun and not crops.exists():
+        raise DatasetError(f"{output} holds a training on other crops; choose another folder with -o")
     # A training that has begun holds on to its split.
-    again = [] if (output / "train.json").exists() else [(split, {"crops": crops, "seed": seed})]
+    again = [] if begun else [(split, {"crops": crops, "seed": seed})]
     steps = (
         (merge, {"raw": raw, "kaggle": kaggle, "output": dataset}),
         (crop, {"dataset": dataset, "output": crops, "pre_cropped": pre_cropped}),
