@@ -33,7 +33,7 @@ def test_the_card_begins_with_front_matter(card: str) -> None:
 def test_the_card_names_the_model_and_how_to_use_it(card: str, manifest: dict) -> None:
     assert f"# tiny {manifest['version']}" in card
     assert "224 x 224" in card
-    assert "1.3 times the longer side" in card
+    assert "1.0 times the longer side" in card
     assert f"Fake from {manifest['thresholds']['fake']:.3f}, real up to {manifest['thresholds']['real']:.3f}" in card
 
 

@@ -84,7 +84,7 @@ def test_run_json_says_how_it_was_trained(run: Path, crops: Path, work: Path) ->
         "seed": 5,
     }
     assert set(known["versions"]) >= {"python", "tensorflow", "keras", "mediapipe", "numpy", "facetell"}
-    assert (known["input_size_px"], known["margin_ratio"], known["pre_cropped"]) == (224, 1.3, False)
+    assert (known["input_size_px"], known["margin_ratio"], known["pre_cropped"]) == (224, 1.0, False)
     assert sum(known["pictures"].values()) == 24
     assert known["pictures"]["raw fake train"] >= 8
     assert known["thresholds"]["real"] <= 0.5 <= known["thresholds"]["fake"]
