@@ -19,7 +19,6 @@ check: .venv/ready  ## style and types
 	.venv/bin/basedpyright --pythonpath .venv/bin/python
 
 samples: .venv/ready  ## make the pictures in samples/ and the README's again
-	.venv/bin/python $(PIP) scikit-image
 	.venv/bin/python -m facetell.tools.make_samples samples
 	.venv/bin/python -m facetell.tools.readme_picture samples docs/verdicts.jpg
 
