@@ -145,6 +145,8 @@ def test_cropping_again_changes_nothing(crops: Path, work: Path) -> None:
 
 
 STOPPED_AT_9 = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
 import os, sys
 from pathlib import Path
 from facetell.pipeline.crop import CropSettings, crop
