@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .results import FileResult
 
 _PATH = click.Path(path_type=Path)
-_STDIN = Path("-")
+_DASH = Path("-")
 _FAILED_FILES = 3
 _SIGNALLED = 128
 
@@ -47,9 +47,7 @@ class NumberRange(click.FloatRange):
 @click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below, never uncertain.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
 @click.option("--format", "format_", type=click.Choice(["table", "csv", "json", "jsonl"]), help="Of the results.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File for the results; its ending names the format."
-)
+@click.option("-o", "--output", type=_PATH, help="File for the results; its ending names the format.  [default: -]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def scan(
     paths: tuple[Path, ...],
@@ -74,10 +72,11 @@ def scan(
     from .scan import expand_paths
 
     warnings.filterwarnings("ignore", module="PIL")  # whatever is wrong with a file, its row says
+    output = None if output == _DASH else output
     if output is not None and output.exists():
         raise SourceError(f"{output} exists already; choose another file with -o")
     format_ = format_ or _format_of(output)
-    files = expand_paths([path for path in paths if path != _STDIN], _paths_from_stdin() if _STDIN in paths else ())
+    files = expand_paths([path for path in paths if path != _DASH], _paths_from_stdin() if _DASH in paths else ())
     bundle = load_bundle(model or DEFAULT_BUNDLE)
     with silent_stderr():
         detector = Detector(bundle, precision=precision, runtime=runtime, threshold=threshold, pre_cropped=pre_cropped)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import DatasetError, SourceError
 
@@ -34,22 +36,34 @@ def write_text(path: Path, text: str) -> None:
         partial.write_bytes(text.encode("utf-8", "surrogateescape"))  # a file name need not be UTF-8
 
 
-def claim_folder(folder: Path, marker: str, content: str, beside: tuple[str, ...] = ()) -> None:
-    """Make an empty or new folder ours by writing content into folder/marker, or see that it is ours already.
+def claim_folder(folder: Path, marker: str, inputs: Mapping[str, Any], beside: tuple[str, ...] = ()) -> None:
+    """Make an empty or new folder ours by writing inputs as JSON into folder/marker, or see that it is ours already.
 
     Names in beside may stand in it already. Raises DatasetError when the folder holds something else, or was claimed
-    with other content.
+    with other inputs, which it names.
     """
+    text = json.dumps(inputs, indent=2) + "\n"
     try:
-        claimed = (folder / marker).read_bytes()
+        claimed = json.loads((folder / marker).read_bytes())
     except FileNotFoundError:
         if folder.is_dir() and any(path.name not in beside for path in folder.iterdir()):
             raise DatasetError(f"{folder} exists and holds something else; choose another folder with -o") from None
-        write_text(folder / marker, content)
+        write_text(folder / marker, text)
     except OSError as error:
         raise DatasetError(f"{folder} is not a folder that can be used; choose another with -o") from error
+    except ValueError as error:
+        raise DatasetError(f"{folder / marker} is damaged; choose another folder with -o, or delete it") from error
     else:
-        if claimed != content.encode():
-            raise DatasetError(
-                f"{folder} holds work of this kind with other inputs or settings; choose another folder with -o"
-            )
+        then, now = _flat(claimed), _flat(json.loads(text))
+        changed = [name for name in now | then if then.get(name) != now.get(name)]
+        if changed:
+            differences = ", ".join(f"{name} was {then.get(name)}, is {now.get(name)}" for name in changed)
+            raise DatasetError(f"{folder} holds other work ({differences}); choose another folder with -o")
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Return {"a b": 1} for {"a": {"b": 1}}."""
+    if not isinstance(value, dict):
+        return {name: value}
+    parts = (_flat(below, f"{name} {key}".strip()) for key, below in value.items())
+    return {name: leaf for part in parts for name, leaf in part.items()}

@@ -76,6 +76,15 @@ def write_skipped(folder: Path, skipped: Iterable[tuple[str, str]]) -> None:
     write_text(folder / SKIPPED, _table(("path", "reason"), skipped))
 
 
+def read_skipped(folder: Path) -> list[tuple[str, str]]:
+    """Return what folder/skipped.csv lists: path and reason; raises DatasetError when it is missing or malformed."""
+    try:
+        with (folder / SKIPPED).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return [(row["path"], row["reason"]) for row in csv.DictReader(file)]
+    except (OSError, csv.Error, KeyError) as error:
+        raise DatasetError(f"{folder / SKIPPED} cannot be read: {error}; choose another folder with -o") from error
+
+
 def select(records: Iterable[Record], split: str) -> list[Record]:
     """Return the records of one split; raises DatasetError when it lacks real or fake pictures."""
     chosen = [record for record in records if record.split == split]

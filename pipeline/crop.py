@@ -23,7 +23,7 @@ from ..edge.errors import DatasetError, ImageError, SourceError
 from ..edge.faces import Face, crop_face, largest_face, resize_face, saved_size_px
 from ..edge.files import claim_folder, replacing, write_text
 from ..edge.images import read_image
-from ..edge.manifest import MANIFEST, Record, read_manifest, write_manifest, write_skipped
+from ..edge.manifest import MANIFEST, Record, read_manifest, read_skipped, write_manifest, write_skipped
 
 SETTINGS = "crop.json"
 MIN_FACE_SCORE = 0.5
@@ -76,8 +76,9 @@ def crop(
     records = read_manifest(dataset)
     described = sorted(f"{r.sha256} {r.label} {r.source} {r.group} {r.stated_split}" for r in records)
     pictures_sha256 = hashlib.sha256("\n".join(described).encode("utf-8", "surrogateescape")).hexdigest()
-    description = {"settings": asdict(settings), "pictures_sha256": pictures_sha256}
-    claim_folder(output, SETTINGS, json.dumps(description))
+    claim_folder(output, SETTINGS, {"settings": asdict(settings), "pictures_sha256": pictures_sha256})
+    if (output / MANIFEST).exists():
+        return read_manifest(output), read_skipped(output)
     done = _read_journal(output)
     waiting = [record for record in records if record.path not in done]
     workers = workers or os.cpu_count() or 1
@@ -102,9 +103,11 @@ def crop(
     for label in ("real", "fake"):
         if not any(record.label == label for record in cropped):
             raise DatasetError(f"no face was found in any {label} picture of {dataset}; nothing to train on")
-    if not (output / MANIFEST).exists():  # it may carry a split since
-        write_skipped(output, skipped)
-        write_manifest(output, cropped)
+    for cut_off in output.glob("*/.*.partial"):  # by a kill, in a run before this
+        cut_off.unlink()
+    write_skipped(output, skipped)
+    write_manifest(output, cropped)
+    (output / _JOURNAL).unlink()
     return cropped, skipped
 
 

@@ -31,7 +31,6 @@ MAX_RATIO = 200
 
 _RATIO_FREE_BYTES = 2**20  # small text files pack very well, and do no harm
 
-
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, ValueError)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import platform
 import shutil
 import time
@@ -101,7 +100,7 @@ def train(
     plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
     # Before the folder is claimed: a typo in weights must leave nothing behind.
     new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px)
-    claim_folder(output, _PLAN, json.dumps(plan, indent=2), beside=("dataset", "crops"))
+    claim_folder(output, _PLAN, plan, beside=("dataset", "crops"))
     if (output / RUN_FILE).exists():
         if h5:
             _save(load_model(output / MODEL_FILE).save_weights, output / H5_FILE)

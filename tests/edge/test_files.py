@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -81,8 +82,8 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
 # claim_folder
 
 
-def claim(folder: Path, content: str = "settings 1") -> None:
-    claim_folder(folder, "crop.json", content, beside=("input",))
+def claim(folder: Path) -> None:
+    claim_folder(folder, "crop.json", {"settings": {"size": 1, "seed": 0}, "pictures": "abc"}, beside=("input",))
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "empty"])
@@ -94,7 +95,7 @@ def test_a_folder_is_claimed_and_known_again(exists: bool, tmp_path: Path) -> No
     (folder / "result.txt").write_text("work")
     claim(folder)
     assert names(folder) == ["crop.json", "result.txt"]
-    assert (folder / "crop.json").read_text() == "settings 1"
+    assert json.loads((folder / "crop.json").read_text())["settings"] == {"size": 1, "seed": 0}
 
 
 def test_what_may_stand_beside_does_not_matter(tmp_path: Path) -> None:
@@ -108,11 +109,12 @@ def test_what_may_stand_beside_does_not_matter(tmp_path: Path) -> None:
     [
         ("photo.jpg", b"mine", "holds something else"),
         (".hidden", b"mine", "holds something else"),
-        ("crop.json", b"settings 2", "with other inputs or settings"),
-        ("crop.json", b"", "with other inputs or settings"),
-        ("crop.json", b"\xff\xfe", "."),
+        ("crop.json", b'{"settings": {"size": 2, "seed": 0}, "pictures": "abc"}', r"\(settings size was 2, is 1\)"),
+        ("crop.json", b'{"settings": 3}', "settings was 3, is None"),
+        ("crop.json", b"", "is damaged"),
+        ("crop.json", b"\xff\xfe", "is damaged"),
     ],
-    ids=["another file", "a hidden file", "other settings", "an empty marker", "a binary marker"],
+    ids=["another file", "a hidden file", "another setting", "something else", "an empty marker", "a binary marker"],
 )
 def test_a_folder_of_something_else_is_left_alone(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)

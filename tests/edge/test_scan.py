@@ -370,6 +370,7 @@ def test_wrong_usage_is_status_2(arguments: list[str], scan: Scan) -> None:
         (["-o", "out.txt"], "table"),
         (["-o", "below/and/below/out.json"], "json"),
         (["-o", "out.csv", "--format", "jsonl"], "jsonl"),
+        (["-o", "-"], "csv"),
         (["--format", "json"], "json"),
         (["--format", "jsonl"], "jsonl"),
         (["--format", "csv"], "csv"),
@@ -381,7 +382,7 @@ def test_formats_and_their_endings(options, format: str, scan: Scan, folder: Pat
     monkeypatch.chdir(tmp_path)
     assert scan(folder, *options) == DONE
     text = scan.out
-    if "-o" in options:
+    if "-o" in options and "-" not in options:
         assert text == ""
         text = Path(options[1]).read_text(encoding="utf-8")
     first = {"csv": "path,status,verdict", "json": "[\n{", "jsonl": '{"path": ', "table": "file "}[format]

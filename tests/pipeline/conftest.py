@@ -1,4 +1,4 @@
-"""The tiny data that the tests of the pipeline share."""
+"""Crops for a network of 32 pixels, which trains in seconds."""
 
 import json
 from dataclasses import asdict
@@ -8,25 +8,7 @@ import pytest
 
 from facetell.edge.manifest import write_manifest
 
-from ..pictures import pattern, record, save, tiny_crops, tiny_run, warm_weights
-
-
-@pytest.fixture(scope="session")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all tests of the session: raw/, dataset/, crops/ and run/ stand in it once they are made."""
-    return tmp_path_factory.getbasetemp() / "tiny"
-
-
-@pytest.fixture(scope="session")
-def crops(work: Path) -> Path:
-    """24 face crops, split."""
-    return tiny_crops(work)
-
-
-@pytest.fixture(scope="session")
-def run(work: Path) -> Path:
-    """A finished and evaluated training on crops."""
-    return tiny_run(work)
+from ..pictures import pattern, record, save, warm_weights
 
 
 @pytest.fixture(scope="session")
