@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..edge.calibration import Thresholds
+from ..edge.faces import saved_size_px
 from ..edge.run import Run
 from .verify import Comparison, comparison_table
 
@@ -45,7 +46,7 @@ def model_card(
 ) -> str:
     """Return MODEL_CARD.md; reports are the report.json of the run's evaluations."""
     thresholds: Thresholds = run.thresholds
-    size, margin_ratio = run.input_size_px, run.margin_ratio
+    size = run.input_size_px
     trained_on = "\n".join(f"- {source}" for source in manifest["trained_on"])
     measured = "\n\n".join(_evaluation(report) for report in reports)
     return f"""\
@@ -57,9 +58,8 @@ laptops and servers. Made and read by facetell; any TFLite runtime can run it.
 
 ## Use
 
-Find the face with `{manifest["face"]["file"]}` (BlazeFace short range, score at least {run.min_face_score}), cut the
-square {margin_ratio} times the longer side of its box, moved into the picture, resize it to {size} x {size}, and give
-raw RGB 0..255 to `float32.tflite` (float32) or `int8.tflite` (uint8). The outputs are [real, fake]; the calibrated
+{_crop(manifest, run)}
+Give raw RGB 0..255 to `float32.tflite` (float32) or `int8.tflite` (uint8). The outputs are [real, fake]; the calibrated
 probability is sigmoid(logit(fake) / temperature + bias) with the values in `model.json`.
 
 Fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}, uncertain between: {thresholds.chosen_at}.
@@ -85,6 +85,21 @@ split that chose the best epoch, the calibration and the thresholds):
 
 {_LIMITS}
 """
+
+
+def _crop(manifest: dict[str, Any], run: Run) -> str:
+    size = run.input_size_px
+    if run.pre_cropped:
+        stored = saved_size_px(size)
+        return (
+            f"The pictures are face crops already: resize the middle square to {stored} x {stored} and take the "
+            f"{size} x {size} at its centre."
+        )
+    return (
+        f"Find the face with `{manifest['face']['file']}` (BlazeFace short range, score at least "
+        f"{run.min_face_score}), cut the square {run.margin_ratio} times the longer side of its box, moved into the "
+        f"picture, and resize it to {size} x {size}."
+    )
 
 
 def _evaluation(report: dict[str, Any]) -> str:

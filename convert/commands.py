@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
 
 import click
 
@@ -16,21 +15,27 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--crops", type=_FOLDER, help="Where the run's crops are now, if they were moved.")
 @click.option("--name", help="Of the model.  [default: the run folder's name]")
 @click.option("--license", "license_", help="Of the model, in a few words.")
-@click.option("--data-notes", type=click.File(encoding="utf-8"), help="Markdown on the training data, for the card.")
+@click.option(
+    "--data-notes", type=click.Path(exists=True, path_type=Path), help="Markdown on the training data, for the card."
+)
 def export(
     run_folder: Path,
     output: Path,
     crops: Path | None,
     name: str | None,
     license_: str | None,
-    data_notes: TextIO | None,
+    data_notes: Path | None,
 ) -> None:
     """Turn a finished RUN into a bundle: float32 and int8 .tflite, calibrated, with its model card."""
     from .export import ExportSettings
     from .export import export as export_bundle
     from .verify import comparison_table
 
-    given = {"license": license_, "data_notes": data_notes.read() if data_notes else None}
+    try:
+        notes = data_notes.read_text(encoding="utf-8") if data_notes else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{data_notes} is no text in UTF-8: {error}") from error
+    given = {"license": license_, "data_notes": notes}
     settings = ExportSettings(name or run_folder.resolve().name, **{k: v for k, v in given.items() if v})
     comparisons = export_bundle(run_folder, output, settings, crops=crops, progress=_say)
     click.echo("\n".join(comparison_table(comparisons)))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,10 +16,11 @@ import numpy as np
 
 from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST
 from ..edge.calibration import Calibration, fit_calibration
-from ..edge.errors import DatasetError, SourceError
+from ..edge.errors import DatasetError
 from ..edge.faces import centre
+from ..edge.files import replacing_folder
 from ..edge.manifest import LABELS, Record, read_manifest, select
-from ..edge.run import MODEL_FILE, Run
+from ..edge.run import MODEL_FILE, Run, check_split
 from ..edge.scoring import read_crop
 from .card import NOTICE, model_card
 from .metadata import with_metadata
@@ -59,8 +58,8 @@ def export(
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
     records = read_manifest(crops)
-    run.check_split(records)
     training, validation = select(records, "train"), select(records, "validation")
+    check_split(run_folder, training + validation)
     progress("converting to float32 and int8")
     keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
     model = load_keras(run_folder)
@@ -71,21 +70,11 @@ def export(
         name: with_metadata(content, settings.name, settings.license)
         for name, content in convert(model, images).items()
     }
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-            partial = Path(folder) / "bundle"
-            partial.mkdir()
-            manifest = _write_files(partial, run, settings, files)
-            comparisons = _calibrate(partial, manifest, run_folder, crops, validation, progress)
-            (partial / CARD).write_text(
-                model_card(manifest, run, _reports(run_folder), comparisons, settings.data_notes), encoding="utf-8"
-            )
-            if output.exists():
-                output.rmdir()
-            shutil.move(partial, output)
-    except OSError as error:
-        raise SourceError(f"cannot write {output}: {error.strerror or error}; choose another place with -o") from error
+    with replacing_folder(output) as partial:
+        manifest = _write_files(partial, run, settings, files)
+        comparisons = _calibrate(partial, manifest, run_folder, crops, validation, progress)
+        card = model_card(manifest, run, _reports(run_folder, run.split_sha256), comparisons, settings.data_notes)
+        (partial / CARD).write_text(card, encoding="utf-8")
     return comparisons
 
 
@@ -154,9 +143,10 @@ def _calibrate(
     """Give the int8 file a calibration of its own, measure both files and write the final manifest."""
     labels = np.array([record.is_fake for record in validation])
     run = Run.read(run_folder)
+    keras_bytes = (run_folder / MODEL_FILE).stat().st_size
     progress("scoring the validation crops with keras")
     reference = score_keras(run_folder, crops, validation)
-    comparisons = [compare("keras", reference, reference, labels, run.thresholds, _size(run_folder / MODEL_FILE))]
+    comparisons = [compare("keras", reference, reference, labels, run.thresholds, keras_bytes)]
     for precision, entry in manifest["files"].items():
         progress(f"scoring the validation crops with {precision}")
         p_fake = score_bundle(folder, crops, validation, precision)
@@ -195,9 +185,6 @@ def _trained_on(run: Run) -> list[str]:
     return [f"{source} ({', '.join(numbers)})" for source, numbers in sorted(counts.items())]
 
 
-def _reports(run_folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(run_folder.glob("evaluation-*/report.json"))]
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def _reports(run_folder: Path, split_sha256: str) -> list[dict[str, Any]]:
+    reports = [json.loads(path.read_text()) for path in sorted(run_folder.glob("evaluation-*/report.json"))]
+    return [report for report in reports if report["split_sha256"] == split_sha256]

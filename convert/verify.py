@@ -18,7 +18,7 @@ from ..edge.bundle import load_bundle
 from ..edge.calibration import Thresholds
 from ..edge.errors import DatasetError, ModelError
 from ..edge.manifest import Record, read_manifest, select
-from ..edge.run import MODEL_FILE, RUN_FILE, Run
+from ..edge.run import MODEL_FILE, RUN_FILE, Run, check_split
 from ..edge.runtime import installed_runtimes
 from ..edge.scoring import score_crops
 
@@ -54,16 +54,19 @@ def verify(
     The reference, first in the list, is the Keras model of the run that the bundle lies in, or of run_folder; without
     one it is the float32 file.
 
-    Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label.
+    Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label, was changed since
+    the training, or run_folder holds no run.
     """
     bundle = load_bundle(bundle_path)
     records = select(read_manifest(crops), split)
     labels = np.array([record.is_fake for record in records])
-    run_folder = run_folder or bundle_path.resolve().parent
+    beside = bundle_path.resolve().parent
+    run_folder = run_folder or (beside if (beside / RUN_FILE).exists() else None)
     scores: dict[str, tuple[np.ndarray, int]] = {}
-    if not (run_folder / RUN_FILE).exists():
-        progress(f"no Keras model in {run_folder}, so float32 is the reference (--run names another)")
+    if run_folder is None:
+        progress(f"no Keras model in {beside}, so float32 is the reference (--run names another)")
     else:
+        check_split(run_folder, records)
         progress("keras")
         model_file = run_folder / MODEL_FILE
         scores["keras"] = score_keras(run_folder, crops, records), model_file.stat().st_size

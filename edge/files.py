@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,15 +21,47 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises SourceError when the folder cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _writable(path):
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            with suppress(OSError):  # where it cannot be written it cannot be removed either
+                partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder that takes path's place when the block ends well, and is removed when it fails.
+
+    Raises SourceError when the folder above cannot be written.
+    """
+    path = path.absolute()
+    with _writable(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        partial = Path(folder) / path.name
+        partial.mkdir()
         yield partial
+        if path.exists():
+            shutil.rmtree(path)
         partial.replace(path)
-    except OSError as error:
-        raise SourceError(f"cannot write {path}: {error.strerror or error}; choose another place with -o") from error
-    finally:
-        with suppress(OSError):  # where it cannot be written it cannot be removed either
-            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Make the folders above path, and take them away again when the block fails."""
+    missing: list[Path] = []
+    try:
+        missing = [folder for folder in path.absolute().parents if not folder.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException as error:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise SourceError(f"cannot write {path}: {reason}; choose another place with -o") from error
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

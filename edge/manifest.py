@@ -50,25 +50,27 @@ class Record:
 _COLUMNS = tuple(field.name for field in fields(Record))
 
 
-def read_manifest(folder: Path) -> list[Record]:
-    """Return the records of folder/manifest.csv; raises DatasetError when it is missing or malformed."""
-    path = folder / MANIFEST
+def read_manifest(folder: Path, name: str = MANIFEST) -> list[Record]:
+    """Return the records of folder/manifest.csv; raises DatasetError when it is missing, empty or malformed."""
+    path = folder / name
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
     except FileNotFoundError as error:
-        raise DatasetError(f"{folder} has no {MANIFEST}; make it with facetell merge or crop") from error
+        raise DatasetError(f"{folder} has no {name}; make it with facetell merge or crop") from error
     except (OSError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     if missing := [name for name in _COLUMNS[:-1] if name not in (reader.fieldnames or ())]:
         raise DatasetError(f"{path} is not a manifest: it lacks the columns {', '.join(missing)}")
+    if not rows:
+        raise DatasetError(f"{path} lists no pictures; make it again with facetell merge or crop")
     return [_record(row, f"{path}, line {number}") for number, row in enumerate(rows, start=2)]
 
 
-def write_manifest(folder: Path, records: Iterable[Record]) -> None:
+def write_manifest(folder: Path, records: Iterable[Record], name: str = MANIFEST) -> None:
     """Write folder/manifest.csv, whole or not at all."""
-    write_text(folder / MANIFEST, _table(_COLUMNS, [astuple(record) for record in records]))
+    write_text(folder / name, _table(_COLUMNS, [astuple(record) for record in records]))
 
 
 def write_skipped(folder: Path, skipped: Iterable[tuple[str, str]]) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 from .calibration import Calibration, Thresholds
 from .errors import DatasetError
 from .files import write_text
-from .manifest import Record, split_sha256
+from .manifest import Record, read_manifest
 
 RUN_FILE = "run.json"
 MODEL_FILE = "model.keras"
+PICTURES = "pictures.csv"
+"""The manifest of the crops as it was at the training."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,6 @@ class Run:
     """Of the training, the seed among them."""
     versions: dict[str, str]
 
-    def check_split(self, records: Iterable[Record]) -> None:
-        """Raise DatasetError when pictures stand in other splits than at training, and so may leak."""
-        if (got := split_sha256(records)) != self.split_sha256:
-            raise DatasetError(
-                f"the crops were split again since the training (now {got[:12]}, then {self.split_sha256[:12]}), so "
-                "pictures it was trained on could pass for new ones; train again, or split as it was"
-            )
-
     def write(self, folder: Path) -> None:
         """Write folder/run.json."""
         write_text(folder / RUN_FILE, json.dumps(asdict(self), indent=2) + "\n")
@@ -59,6 +53,21 @@ class Run:
             calibration, thresholds = Calibration(**values["calibration"]), Thresholds(**values["thresholds"])
             return cls(**values | {"calibration": calibration, "thresholds": thresholds})
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(
-                f"{folder} holds no finished run; make one with: facetell train CROPS -o {folder}"
-            ) from error
+            raise _no_run(folder) from error
+
+
+def check_split(run_folder: Path, records: Iterable[Record]) -> None:
+    """Raise DatasetError when a picture of the run stands in another split than at its training, and so may leak."""
+    if not (run_folder / PICTURES).exists():
+        raise _no_run(run_folder)
+    then = {record.sha256: record.split for record in read_manifest(run_folder, PICTURES)}
+    moved = {record.sha256 for record in records if then.get(record.sha256, record.split) != record.split}
+    if moved:
+        raise DatasetError(
+            f"{len(moved)} pictures stand in another split than at the training of {run_folder}, so some that it was "
+            "trained on could pass for new ones; train again, or split as it was"
+        )
+
+
+def _no_run(folder: Path) -> DatasetError:
+    return DatasetError(f"{folder} holds no finished run; make one with: facetell train CROPS -o {folder}")

@@ -14,8 +14,21 @@ from ..edge.commands import NumberRange
 if TYPE_CHECKING:
     from .train import EpochRow
 
+SEED = click.IntRange(0, 2**32 - 1)
 _FOLDER = click.Path(path_type=Path)
 _FAILED_FILES = 3
+
+
+class Weights(click.ParamType):
+    """Where the training starts: imagenet, none or a file."""
+
+    name = "weights"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the value as it is; a slip is told here, before hours of other work."""
+        if value in ("imagenet", "none") or Path(value).is_file():
+            return value
+        return self.fail(f"the file {value!r} does not exist", param, ctx)
 
 
 class Ratios(click.ParamType):
@@ -86,7 +99,7 @@ def crop(
 @click.command()
 @click.argument("crops", type=_FOLDER)
 @click.option("--ratios", type=Ratios(), default="70/15/15", show_default=True, help="Of train, validation and test.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
     """Decide which pictures of CROPS train, validate and test."""
     from .split import split as split_crops
@@ -101,11 +114,11 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.command()
 @click.argument("crops", type=_FOLDER)
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the run.")
-@click.option("--weights", default="imagenet", show_default=True, help="To start from: imagenet, none or a file.")
+@click.option("--weights", type=Weights(), metavar="imagenet|none|FILE", default="imagenet", show_default=True)
 @click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=NumberRange(0, min_open=True), default=1e-3, show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--h5", is_flag=True, help="Also write the weights as model.weights.h5.")
 def train(
     crops: Path,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -102,6 +103,7 @@ def crop(
     skipped = [(record.path, done[record.path]["reason"]) for record in records if not done[record.path]["crops"]]
     for label in ("real", "fake"):
         if not any(record.label == label for record in cropped):
+            shutil.rmtree(output)
             raise DatasetError(f"no face was found in any {label} picture of {dataset}; nothing to train on")
     for cut_off in output.glob("*/.*.partial"):  # by a kill, in a run before this
         cut_off.unlink()

@@ -13,9 +13,9 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc
 
 from ..edge.calibration import Thresholds
 from ..edge.errors import DatasetError
-from ..edge.files import replacing, write_text
+from ..edge.files import replacing_folder, write_text
 from ..edge.manifest import Record, read_manifest, split_sha256
-from ..edge.run import MODEL_FILE, Run
+from ..edge.run import MODEL_FILE, Run, check_split
 from ..edge.scoring import score_crops
 from .augment import jpeg, rescale
 from .backbones import load_model
@@ -86,7 +86,7 @@ def evaluate(
     split is test when it is not given, or validation where nothing tests; output is run_folder/evaluation-SPLIT.
 
     Raises DatasetError when the split is empty or was changed since the training, when other crops were cut otherwise
-    than the run's, or when output holds something else.
+    than the run's, or when output holds something else. Others need an output of their own.
     """
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
@@ -97,15 +97,16 @@ def evaluate(
             f"{run.input_size_px} px at {run.margin_ratio} (or one is of pre-cropped pictures); run facetell crop again"
         )
     every_record = read_manifest(crops)
-    if crops.resolve() == Path(run.crops):
-        run.check_split(every_record)
     split = split or ("test" if any(record.split == "test" for record in every_record) else "validation")
-    output = output or default_folder(run_folder, split)
-    if output.is_dir() and any(output.iterdir()) and not (output / REPORT_JSON).exists():
-        raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
     records = [record for record in every_record if record.split == split]
     if not records:
         raise DatasetError(f"{crops} has no pictures in the {split} split; run: facetell split {crops}")
+    check_split(run_folder, records)
+    if output is None and split_sha256(every_record) != run.split_sha256:
+        raise DatasetError(f"{crops} are other crops than the run's own; choose a folder for their report with -o")
+    output = output or default_folder(run_folder, split)
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / REPORT_JSON).exists()):
+        raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
     model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
     p_fake, results = {}, {}
@@ -126,13 +127,14 @@ def evaluate(
         results=results,
         confusion=_confusion(clean, labels, run.thresholds),
     )
-    write_text(output / REPORT_JSON, json.dumps(asdict(report), indent=2) + "\n")
-    write_text(output / REPORT_MD, markdown(report))
-    _write_scores(output / SCORES, records, p_fake)
-    plot_roc(output / "roc.png", {name: (labels, scores) for name, scores in p_fake.items()})
-    plot_scores(output / "scores.png", clean, labels, run.thresholds)
-    plot_confusion(output / "confusion.png", report.confusion)
-    plot_worst(output / "worst.png", *_worst(clean, labels, records, crops))
+    with replacing_folder(output) as partial:
+        write_text(partial / REPORT_JSON, json.dumps(asdict(report), indent=2) + "\n")
+        write_text(partial / REPORT_MD, markdown(report))
+        _write_scores(partial / SCORES, records, p_fake)
+        plot_roc(partial / "roc.png", {name: (labels, scores) for name, scores in p_fake.items()})
+        plot_scores(partial / "scores.png", clean, labels, run.thresholds)
+        plot_confusion(partial / "confusion.png", report.confusion)
+        plot_worst(partial / "worst.png", *_worst(clean, labels, records, crops))
     return report
 
 
@@ -249,7 +251,7 @@ def _confusion(p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -
 
 
 def _write_scores(path: Path, records: Sequence[Record], p_fake: dict[str, np.ndarray]) -> None:
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "source", "label", *(f"p_fake {name}" for name in p_fake)])
         for index, record in enumerate(records):

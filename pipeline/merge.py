@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from ..edge.errors import DatasetError, ImageError, SourceError
+from ..edge.errors import DatasetError, ImageError
+from ..edge.files import replacing_folder
 from ..edge.images import SUFFIXES, read_image
 from ..edge.manifest import MANIFEST, SPLITS, Record, read_manifest, write_manifest, write_skipped
 from .sources import LABEL_FOLDERS, SPLIT_FOLDERS, Source
@@ -22,7 +22,9 @@ CSV_COLUMNS = {
     "group": ("group", "source_video", "original", "video", "subject", "identity", "person"),
     "split": ("split", "set", "subset", "partition"),
 }
-"""Headers that are understood, first match wins; the group of a file without one is its own stem."""
+"""Headers that are understood, first match wins."""
+
+_MEDIA = (*SUFFIXES, ".mp4", ".avi", ".mov", ".mkv", ".webm")
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,21 @@ class MergeReport:
 
 @dataclass(frozen=True)
 class _Tags:
-    label: str | None
+    """What is stated of a picture."""
+
+    labels: dict[str, str]
+    """Label -> who says so; a picture with two stays out."""
     group: str | None
     split: str
-    reason: str = "no folder called real or fake, no row in a csv"
-    """Why there is no label."""
+
+    def also(self, other: _Tags) -> _Tags:
+        """Return both statements in one: all labels, the first group, the stricter split."""
+        return _Tags(self.labels | other.labels, self.group or other.group, _stricter(self.split, other.split))
+
+    @property
+    def contradiction(self) -> str:
+        """Who says what, where that is not the same."""
+        return ", ".join(f"{who} says {label}" for label, who in self.labels.items()) if len(self.labels) > 1 else ""
 
 
 def merge(
@@ -76,14 +88,14 @@ def merge(
     report = MergeReport()
     origins: dict[str, tuple[Source, PurePosixPath]] = {}
     by_hash: dict[str, Record] = {}
-    contradictory: set[str] = set()
+    contradictory: dict[str, str] = {}
     aliases: dict[str, str] = {}
     pictures = [picture for source in sources for picture in _tagged_pictures(source)]
     for number, (source, name, tags) in enumerate(pictures, start=1):
         progress(number, len(pictures))
         shown = _shown((source, name))
-        if tags.label is None:
-            report.skipped.append(Skipped(shown, "no label", tags.reason))
+        if not tags.labels:
+            report.skipped.append(Skipped(shown, "no label", "neither a folder nor a csv calls it real or fake"))
             continue
         try:
             content = source.read(name)
@@ -92,16 +104,19 @@ def merge(
             report.skipped.append(Skipped(shown, "unreadable", str(error)))
             continue
         sha256 = hashlib.sha256(content).hexdigest()
+        label = next(iter(tags.labels))
+        if tags.contradiction:
+            contradictory[sha256] = tags.contradiction
         if first := by_hash.get(sha256):
-            if first.label != tags.label:
-                contradictory.add(sha256)
+            if first.label != label:
+                contradictory.setdefault(sha256, f"{shown} is {label}")
             by_hash[sha256] = _with_stated(first, tags, source.name, aliases)
             report.skipped.append(Skipped(shown, "duplicate", f"of {_shown(origins[sha256])}"))
             continue
         origins[sha256] = (source, name)
         by_hash[sha256] = Record(
-            path=f"{tags.label}/{sha256[:20]}{name.suffix.lower()}",
-            label=tags.label,
+            path=f"{label}/{sha256[:20]}{name.suffix.lower()}",
+            label=label,
             source=source.name,
             group=_group(source.name, tags) or f"{source.name}/{sha256[:20]}",
             split=tags.split,
@@ -110,7 +125,9 @@ def merge(
             height=height,
             stated_split=tags.split,
         )
-    report.skipped += [Skipped(_shown(origins[sha256]), "both labels") for sha256 in sorted(contradictory)]
+    report.skipped += [
+        Skipped(_shown(origins[sha256]), "both labels", who) for sha256, who in sorted(contradictory.items())
+    ]
     report.records = sorted(
         (
             replace(record, group=_first_alias(record.group, aliases))
@@ -123,7 +140,7 @@ def merge(
         if not report.count(label):
             raise DatasetError(
                 f"no {label} pictures found ({len(report.skipped)} files left out); wanted folders such as real/ and "
-                "fake/, training_real/ and training_fake/, or a csv with the columns file and label"
+                "fake/, training_real/ and training_fake/, or a csv whose columns file and label say real or fake"
             )
     _write(report, origins, output)
     return report
@@ -135,12 +152,16 @@ def _group(source_name: str, tags: _Tags) -> str | None:
 
 def _with_stated(first: Record, tags: _Tags, source_name: str, aliases: dict[str, str]) -> Record:
     """Return a picture's record with what another copy of it states: the stricter split, and one group for both."""
-    split = max(first.split, tags.split, key=("", *SPLITS).index)
+    split = _stricter(first.split, tags.split)
     group = _group(source_name, tags)
     one = _first_alias(first.group, aliases)
     if group is not None and (other := _first_alias(group, aliases)) != one:
         aliases[other] = one
     return replace(first, split=split, stated_split=split)
+
+
+def _stricter(split: str, other: str) -> str:
+    return max(split, other, key=("", *SPLITS).index)
 
 
 def _first_alias(group: str, aliases: dict[str, str]) -> str:
@@ -160,23 +181,14 @@ def _write(report: MergeReport, origins: dict[str, tuple[Source, PurePosixPath]]
             raise DatasetError(f"{output} holds another merge; choose another folder with -o, or delete it first")
         report.unchanged = True
         return
-    output = output.absolute()
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-            partial = Path(folder) / "dataset"
-            for record in report.records:
-                source, name = origins[record.sha256]
-                target = partial / record.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(source.read(name))
-            write_skipped(partial, [(left.path, f"{left.kind} {left.detail}".strip()) for left in report.skipped])
-            write_manifest(partial, report.records)
-            if output.exists():
-                output.rmdir()
-            partial.replace(output)
-    except OSError as error:
-        raise SourceError(f"cannot write {output}: {error.strerror or error}; choose another place with -o") from error
+    with replacing_folder(output) as partial:
+        for record in report.records:
+            source, name = origins[record.sha256]
+            target = partial / record.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read(name))
+        write_skipped(partial, [(left.path, f"{left.kind} {left.detail}".strip()) for left in report.skipped])
+        write_manifest(partial, report.records)
 
 
 def _undecided(record: Record) -> tuple[str, ...]:
@@ -189,40 +201,43 @@ def _shown(origin: tuple[Source, PurePosixPath]) -> str:
 
 
 def _tagged_pictures(source: Source) -> list[tuple[Source, PurePosixPath, _Tags]]:
-    """Return every picture with its tags: from a csv that lists it, else from the folders above it."""
+    """Return every picture with what the folders above it and the csvs that list it state."""
     names = source.names()
-    pictures = [name for name in names if name.suffix.lower() in SUFFIXES]
-    tags = {name: _tags_from_folders(source.root_name, name) for name in pictures}
-    for name in names:
-        if name.suffix.lower() == ".csv":
-            tags |= _tags_from_csv(source, name, pictures)
+    tags = {name: _of_folders(source.root_name, name) for name in names if name.suffix.lower() in SUFFIXES}
+    pictures = list(tags)
+    for table in names:
+        if table.suffix.lower() == ".csv":
+            for name, stated in _of_csv(source, table, pictures):
+                tags[name] = tags[name].also(stated)
     return [(source, name, tags[name]) for name in pictures]
 
 
-def _tags_from_folders(root_name: str, name: PurePosixPath) -> _Tags:
+def _of_folders(root_name: str, name: PurePosixPath) -> _Tags:
     # The nearest folder decides; the folder that was named counts last, for someone who passes .../real and .../fake.
     folders = [part.lower() for part in (*reversed(name.parts[:-1]), root_name)]
     label = next((LABEL_FOLDERS[part] for part in folders if part in LABEL_FOLDERS), None)
     split = next((SPLIT_FOLDERS[part] for part in folders if part in SPLIT_FOLDERS), "")
-    return _Tags(label, None, split)
+    return _Tags({label: "its folder"} if label else {}, None, split)
 
 
-def _tags_from_csv(source: Source, table: PurePosixPath, pictures: list[PurePosixPath]) -> dict[PurePosixPath, _Tags]:
-    """Return the tags of the files that a csv lists: by path, or by a name that is unique in the data set.
+def _of_csv(
+    source: Source, table: PurePosixPath, pictures: list[PurePosixPath]
+) -> Iterator[tuple[PurePosixPath, _Tags]]:
+    """Yield the files that a csv lists, by path or by a name that is unique in the data set, with what it states.
 
-    A video's name stands for a picture with its stem. A csv without the columns file and label, or with labels other
-    than real and fake, tags nothing; where it contradicts a folder, the picture gets no label.
+    A video's name stands for a picture with its stem. In a csv with a group column, a file without a group is its own,
+    by its stem, for that is what the others name. A csv without the columns file and label says nothing.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(source.read(table).decode("utf-8-sig"))))
     except (OSError, UnicodeDecodeError, csv.Error):
-        return {}
+        return
     columns = {
         key: next((header for header in headers if rows and header in rows[0]), None)
         for key, headers in CSV_COLUMNS.items()
     }
     if columns["file"] is None or columns["label"] is None:
-        return {}
+        return
     existing = set(pictures)
     stems = Counter(name.stem for name in pictures)
     by_stem = {name.stem: name for name in pictures if stems[name.stem] == 1}
@@ -232,20 +247,17 @@ def _tags_from_csv(source: Source, table: PurePosixPath, pictures: list[PurePosi
         column = columns[key]
         return (row.get(column) or "").strip() if column else ""
 
-    tags = {}
     for row in rows:
         listed = PurePosixPath(cell(row, "file"))
         name = table.parent / listed if table.parent / listed in existing else by_name.get(listed.name)
         if name is None and listed.suffix.lower() not in SUFFIXES:
             name = by_stem.get(listed.stem)
         label = LABEL_FOLDERS.get(cell(row, "label").lower())
-        if name is None or label is None:
-            continue
-        of_folders = _tags_from_folders(source.root_name, name)
-        group = PurePosixPath(cell(row, "group")).stem or name.stem
-        stated = SPLIT_FOLDERS.get(cell(row, "split").lower()) or of_folders.split
-        if of_folders.label in (None, label):
-            tags[name] = _Tags(label, group, stated)
-        else:
-            tags[name] = _Tags(None, None, "", f"its folder says {of_folders.label}, {table.name} says {label}")
-    return tags
+        if name is not None and label is not None:
+            group = columns["group"] and (_without_media_suffix(cell(row, "group")) or name.stem)
+            yield name, _Tags({label: table.name}, group, SPLIT_FOLDERS.get(cell(row, "split").lower(), ""))
+
+
+def _without_media_suffix(group: str) -> str:
+    path = PurePosixPath(group)
+    return str(path.with_suffix("")) if path.suffix.lower() in _MEDIA else group

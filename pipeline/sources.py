@@ -6,6 +6,7 @@ import lzma
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -119,18 +120,17 @@ def open_sources(paths: Sequence[Path]) -> list[Source]:
     """Open folders and zip archives as raw data sets, each under a name of its own.
 
     A folder called real, fake, train and the like is part of the data set that its parent is. Two data sets of the same
-    name get their parents' in front. Raises DatasetError when a path is neither a folder nor a zip.
+    name get their parents' in front, and a number where that is not enough.
+
+    Raises DatasetError when a path is neither a folder nor a zip.
     """
-    origins = [_origin(path) for path in paths]
+    names = _names([_origin(path) for path in paths])
     sources: list[Source] = []
-    for path, origin in zip(paths, origins, strict=True):
-        name = origin.stem if origin.suffix.lower() == ".zip" else origin.name
-        if any(other != origin and other.stem == origin.stem for other in origins):
-            name = f"{origin.parent.name}-{name}"
+    for path in paths:
         if path.is_dir():
-            sources.append(FolderSource(name, path))
+            sources.append(FolderSource(names[_origin(path)], path))
         elif path.is_file():
-            sources.append(ZipSource(name, path))
+            sources.append(ZipSource(names[_origin(path)], path))
         else:
             raise DatasetError(f"{path} does not exist; wanted a folder or a zip archive with real and fake pictures")
     return sources
@@ -142,6 +142,17 @@ def _origin(path: Path) -> Path:
     while path.is_dir() and path.name.lower() in LABEL_FOLDERS | SPLIT_FOLDERS and path.parent != path:
         path = path.parent
     return path
+
+
+def _names(origins: Sequence[Path]) -> dict[Path, str]:
+    plain = {origin: origin.stem if origin.suffix.lower() == ".zip" else origin.name for origin in origins}
+    sharing, used = Counter(plain.values()), Counter[str]()
+    names = {}
+    for origin, name in plain.items():
+        name = f"{origin.parent.name}-{name}" if sharing[name] > 1 else name
+        used[name] += 1
+        names[origin] = name if used[name] == 1 else f"{name}-{used[name]}"
+    return names
 
 
 def fetch_kaggle(handle: str) -> FolderSource:

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import imagehash
@@ -14,7 +15,7 @@ from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ..edge.errors import DatasetError
-from ..edge.manifest import EXCLUDED, SPLITS, Record, read_manifest, split_sha256, write_manifest
+from ..edge.manifest import EXCLUDED, LABELS, SPLITS, Record, read_manifest, split_sha256, write_manifest
 from ..edge.scoring import read_crop
 
 _PARTS = 20  # ratios are kept to a twentieth
@@ -53,7 +54,8 @@ def split(
     Pictures of one group, and near-duplicates, share a split; where stated splits tear them apart, the training side
     is excluded. The same seed and pictures give the same split.
 
-    ratios are those of train, validation and test, and add up to 1. Raises DatasetError when there are too few groups.
+    ratios are those of train, validation and test, and add up to 1. Raises DatasetError when there are too few groups,
+    or nothing of a label is left to train or validate with.
     """
     records = read_manifest(crops)
     hashes = []
@@ -66,6 +68,7 @@ def split(
     splits = _assign(records, units, stated, ratios, seed)
     splits = _exclude_leaks(splits, clusters.tolist(), [record.group for record in records])
     decided = [replace(record, split=part) for record, part in zip(records, splits, strict=True)]
+    _check_enough(decided)
     write_manifest(crops, decided)
     sizes = Counter(clusters.tolist())
     return SplitReport(decided, sum(size for size in sizes.values() if size > 1), split_sha256(decided))
@@ -145,7 +148,7 @@ def _assign(
     for source in np.unique(sources):
         parts = {record.stated_split for record in records if record.source == source}
         members = np.flatnonzero((sources == source) & (splits == "train"))
-        if "train" in parts and "validation" not in parts and len(np.unique(units[members])) > 1:
+        if "train" in parts and "validation" not in parts and _fold_count(members, strata, units) > 1:
             share = {"train": train / (train + validation), "validation": validation / (train + validation)}
             _draw(splits, members, strata, units, share, seed)
     return splits.tolist()
@@ -157,12 +160,12 @@ def _draw(
     """Spread the pictures at indices over the splits in proportion, whole units at a time, strata alike."""
     if not len(indices):
         return
-    groups = len(np.unique(units[indices]))
-    folds = min(_PARTS, groups, max(Counter(strata[indices].tolist()).values()))
+    folds = _fold_count(indices, strata, units)
     wanted = {part: ratio for part, ratio in ratios.items() if ratio}
     if folds < len(wanted):
         raise DatasetError(
-            f"{len(indices)} pictures in {groups} groups are too few for {len(wanted)} splits; add pictures"
+            f"{len(indices)} pictures in {len(np.unique(units[indices]))} groups are too few for {len(wanted)} splits; "
+            "add pictures"
         )
     ends = np.round(np.cumsum(list(wanted.values())) * folds).astype(int)
     ends = np.clip(ends, np.arange(1, len(wanted) + 1), folds - np.arange(len(wanted))[::-1])
@@ -172,6 +175,22 @@ def _draw(
         warnings.filterwarnings("ignore", "The least populated class")  # a tiny source cannot stand in every fold
         for part, (_, members) in zip(of_fold, folder.split(indices, strata[indices], units[indices]), strict=True):
             splits[indices[members]] = part
+
+
+def _check_enough(records: Sequence[Record]) -> None:
+    left = Counter((record.split, record.label) for record in records)
+    excluded = sum(record.split == EXCLUDED for record in records)
+    for part, label in product(("train", "validation"), LABELS):
+        if not left[part, label]:
+            raise DatasetError(
+                f"no {label} pictures are left for {part} ({excluded} excluded, for their group or a near-duplicate "
+                "stands in a stricter split); add pictures, or mend the groups or splits that the sources state"
+            )
+
+
+def _fold_count(indices: np.ndarray, strata: np.ndarray, units: np.ndarray) -> int:
+    """Return into how many folds the pictures at indices can be dealt, 0 for none."""
+    return min(_PARTS, len(np.unique(units[indices])), max(Counter(strata[indices].tolist()).values(), default=0))
 
 
 def _exclude_leaks(splits: Sequence[str], *keys_of_pictures: Sequence[object]) -> list[str]:

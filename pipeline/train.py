@@ -19,8 +19,8 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from ..edge.calibration import choose_thresholds, fit_calibration
 from ..edge.files import claim_folder, replacing
-from ..edge.manifest import Record, read_manifest, select, split_sha256
-from ..edge.run import MODEL_FILE, RUN_FILE, Run
+from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
+from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
 from ..edge.scoring import score_crops
 from .backbones import BACKBONE_LAYER, NAME, build_model, load_model
 from .batches import TrainingBatches
@@ -260,6 +260,7 @@ def _finish(
         arguments=asdict(settings),
         versions={"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
     )
+    write_manifest(output, records, PICTURES)
     run.write(output)
     shutil.rmtree(output / _CHECKPOINTS)
     return run

@@ -33,6 +33,8 @@ EXTRAS = {
 }
 """Module -> the extra that brings it."""
 
+_VERBOSE = ("-v", "--verbose")
+_VERBOSE_HELP = "Show where an error came from."
 
 # mediapipe brings the OpenCV build with windows, which shares its folder with ours and may replace it.
 _LIBGL_HINT = "run: apt install libgl1, or: pip install --force-reinstall --no-deps opencv-python-headless==4.11.0.86"
@@ -46,9 +48,14 @@ class LazyGroup(click.Group):
         return [verb for verbs in COMMANDS.values() for verb in verbs]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a verb's command."""
+        """Import a verb's command; -v may stand behind the verb, too."""
         module = next((verbs[cmd_name] for verbs in COMMANDS.values() if cmd_name in verbs), None)
-        return None if module is None else getattr(import_module(module), cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(module), cmd_name)
+        if not any(_VERBOSE[0] in parameter.opts for parameter in command.params):
+            command.params.append(click.Option(_VERBOSE, is_flag=True, expose_value=False, help=_VERBOSE_HELP))
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs by what they are for."""
@@ -60,7 +67,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="facetell")
-@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Show where an error came from.")
+@click.option(*_VERBOSE, is_flag=True, expose_value=False, help=_VERBOSE_HELP)
 def cli() -> None:
     """Every fake has a tell: real faces from fake ones, where the photos are.
 
@@ -93,7 +100,7 @@ def run(arguments: list[str]) -> int:
         explanation = _explanation(error)
         if explanation is None:
             raise
-        if {"-v", "--verbose"} & set(arguments):
+        if set(_VERBOSE) & set(arguments):
             traceback.print_exc()
         click.echo(f"Error: {printable(explanation)}", err=True)
         return 1

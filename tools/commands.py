@@ -8,7 +8,7 @@ import click
 
 from ..convert.commands import export
 from ..edge.errors import DatasetError
-from ..pipeline.commands import crop, evaluate, merge, split, train
+from ..pipeline.commands import SEED, Weights, crop, evaluate, merge, split, train
 
 
 @click.command()
@@ -16,9 +16,9 @@ from ..pipeline.commands import crop, evaluate, merge, split, train
 @click.option("--kaggle", multiple=True, metavar="OWNER/NAME", help="Also fetch this Kaggle data set; may be repeated.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the run.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
-@click.option("--weights", default="imagenet", show_default=True, help="To start from: imagenet, none or a file.")
+@click.option("--weights", type=Weights(), metavar="imagenet|none|FILE", default="imagenet", show_default=True)
 @click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.pass_context
 def pipeline(
     ctx: click.Context,
@@ -29,7 +29,7 @@ def pipeline(
     weights: str,
     epochs: int | None,
     seed: int,
-) -> None:
+) -> int:
     """From RAW folders and zips to a bundle: merge, crop, split, train, evaluate, export.
 
     What is finished is not done again, so a run that was stopped goes on when the same command is given again.
@@ -37,23 +37,22 @@ def pipeline(
     dataset, crops, bundle = output / "dataset", output / "crops", output / "bundle"
     if not raw and not kaggle:
         raise click.UsageError("name at least one RAW folder or zip, or a data set with --kaggle")
-    if (bundle / "model.json").exists():
-        click.echo(f"{bundle} is finished already; for another run choose another -o")
-        return
     begun = (output / "train.json").exists()
     if begun and not crops.exists():
         raise DatasetError(f"{output} holds a training on other crops; choose another folder with -o")
     # A training that has begun holds on to its split.
-    again = [] if begun else [(split, {"crops": crops, "seed": seed})]
+    to_split = [] if begun else [(split, {"crops": crops, "seed": seed})]
+    to_export = [(evaluate, {"run_folder": output}), (export, {"run_folder": output, "output": bundle})]
     steps = (
         (merge, {"raw": raw, "kaggle": kaggle, "output": dataset}),
         (crop, {"dataset": dataset, "output": crops, "pre_cropped": pre_cropped}),
-        *again,
+        *to_split,
         (train, {"crops": crops, "output": output, "weights": weights, "epochs": epochs, "seed": seed}),
-        (evaluate, {"run_folder": output}),
-        (export, {"run_folder": output, "output": bundle}),
+        *([] if (bundle / "model.json").exists() else to_export),
     )
+    code = 0
     for command, arguments in steps:
         click.echo(f"== {command.name}", err=True)
-        ctx.invoke(command, **arguments)
+        code = ctx.invoke(command, **arguments) or code
     click.echo(f"Done. Score pictures with: facetell scan --model {bundle} PATH...")
+    return code

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,13 @@ def test_the_card_states_its_limits(card: str, limit: str) -> None:
 
 def test_a_model_that_was_not_evaluated_says_so(manifest: dict, run: Path) -> None:
     assert "before it was evaluated" in model_card(manifest, Run.read(run), [], [], "")
+
+
+def test_a_model_of_face_crops_is_used_without_a_face_finder(card: str, manifest: dict, run: Path) -> None:
+    pre_cropped = model_card(manifest, replace(Run.read(run), pre_cropped=True), [], [], "")
+    assert "face_detector.tflite" in card
+    assert "face_detector.tflite" not in pre_cropped
+    assert "resize the middle square to 256 x 256" in pre_cropped
 
 
 def test_a_set_of_one_label_has_a_dash_for_its_auc(manifest: dict, run: Path) -> None:

@@ -197,8 +197,20 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, run: Path, crops: Path, 
     (damaged / in_split(crops, split)[0].path).unlink()
     with pytest.raises(FacetellError):
         export(run, tmp_path / "new" / "bundle", ExportSettings("tiny"), crops=damaged)
-    assert tree(tmp_path / "new") == {}
-    assert not (tmp_path / "new" / "bundle").exists()
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_report_on_other_crops_does_not_enter_the_card(tmp_path: Path, run: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    report = json.loads((copy / "evaluation-test" / "report.json").read_text())
+    (copy / "evaluation-test" / "report.json").write_text(json.dumps(report | {"split_sha256": "of other crops"}))
+    export(copy, tmp_path / "bundle", ExportSettings("tiny"))
+    assert "before it was evaluated" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def test_verify_of_a_run_that_is_none_is_an_error(tmp_path: Path, exported: Path, crops: Path) -> None:
+    with pytest.raises(DatasetError, match="no finished run"):
+        verify(exported, crops, run_folder=tmp_path)
 
 
 def test_a_run_that_is_not_finished_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facetell.edge.errors import DatasetError, SourceError
-from facetell.edge.files import claim_folder, replacing, write_text
+from facetell.edge.files import claim_folder, replacing, replacing_folder, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -65,6 +65,55 @@ def test_a_place_that_cannot_be_written_is_named(path: str, tmp_path: Path) -> N
         write_text(tmp_path / path, "text")
     assert names(tmp_path) == ["file.txt", "folder"]
     assert (tmp_path / "file.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("make", [replacing, replacing_folder])
+def test_folders_made_on_the_way_go_when_the_block_fails(make, tmp_path: Path) -> None:
+    def fail() -> None:
+        with make(tmp_path / "new" / "and" / "below"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert names(tmp_path) == []
+
+
+# replacing_folder
+
+
+@pytest.mark.parametrize("before", [None, "old.txt"], ids=["new", "over an old one"])
+def test_a_folder_appears_when_the_block_ends(before: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "above" / "report"
+    if before:
+        path.mkdir(parents=True)
+        (path / before).write_text("old")
+    with replacing_folder(path) as partial:
+        (partial / "new.txt").write_text("new")
+        assert (names(path) if path.exists() else None) == (before and [before])
+    assert names(path) == ["new.txt"]
+    assert names(path.parent) == ["report"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SourceError, SystemExit])
+def test_the_old_folder_stays_when_the_block_fails(error: type[BaseException], tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "old.txt").write_text("old")
+
+    def fail() -> None:
+        with replacing_folder(tmp_path / "report") as partial:
+            (partial / "new.txt").write_text("new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names(tmp_path / "report") == ["old.txt"]
+    assert names(tmp_path) == ["report"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("mine")
+    with pytest.raises(SourceError, match=r"cannot write .*report"), replacing_folder(tmp_path / "file.txt" / "report"):
+        pass
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -39,9 +39,10 @@ def test_what_is_written_is_read(record: Record, tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == [record, RECORD]
 
 
-def test_an_empty_manifest_has_no_records(tmp_path: Path) -> None:
+def test_an_empty_manifest_is_an_error(tmp_path: Path) -> None:
     write_manifest(tmp_path, [])
-    assert read_manifest(tmp_path) == []
+    with pytest.raises(DatasetError, match="lists no pictures"):
+        read_manifest(tmp_path)
 
 
 def test_other_columns_and_their_order_do_not_matter(tmp_path: Path) -> None:

@@ -238,6 +238,19 @@ def test_another_folder_is_not_touched(tmp_path: Path, patterns: Path) -> None:
     assert tree(tmp_path) == {"thesis.txt": b"mine"}
 
 
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "empty"])
+def test_without_a_face_of_one_label_nothing_is_left(tmp_path: Path, samples: Path, exists: bool) -> None:
+    save(tmp_path / "raw" / "real" / "grey.png", np.full((80, 80, 3), 128, np.uint8))
+    save(tmp_path / "raw" / "fake" / "face.png", read_image(samples / "real_astronaut.jpg"))
+    merge(open_sources([tmp_path / "raw"]), tmp_path / "dataset")
+    output = tmp_path / "new" / "crops"
+    if exists:
+        output.mkdir(parents=True)
+    with pytest.raises(DatasetError, match="no face was found in any real picture"):
+        crop(tmp_path / "dataset", output, CropSettings(), workers=1)
+    assert not output.exists()
+
+
 def test_a_folder_without_a_manifest_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="facetell merge"):
         crop(tmp_path, tmp_path / "crops", PRE_CROPPED)

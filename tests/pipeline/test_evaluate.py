@@ -1,6 +1,5 @@
 import csv
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,12 +149,12 @@ def test_the_page_shows_the_numbers_and_the_pictures(evaluation: Path) -> None:
             assert min(picture.size) > 200
 
 
-def with_manifest(crops: Path, folder: Path, **changed: str) -> Path:
-    """Return a copy of a crops folder that holds the real test pictures alone, changed."""
+def with_manifest(crops: Path, folder: Path, of: str = "test", **changed: str) -> Path:
+    """Return a copy of a crops folder that holds the real pictures of one split alone, changed."""
     for name, content in tree(crops).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    kept = [known for known in read_manifest(crops) if known.split == "test" and not known.is_fake]
+    kept = [known for known in read_manifest(crops) if known.split == of and not known.is_fake]
     write_manifest(folder, [replace(known, **changed) for known in kept])
     return folder
 
@@ -170,17 +169,33 @@ def test_other_crops_of_one_label_are_measured_too(tmp_path: Path, run: Path, cr
             picture.load()
 
 
-def test_a_split_that_changed_since_the_training_is_refused(tmp_path: Path, run: Path, crops: Path) -> None:
-    changed = with_manifest(crops, tmp_path / "crops", split="test")
-    same_place = tmp_path / "run"
-    shutil.copytree(run, same_place)
-    replace(Run.read(run), crops=str(changed.resolve())).write(same_place)
-    with pytest.raises(DatasetError, match="split again since the training"):
-        evaluate(same_place, tmp_path / "report")
+@pytest.mark.parametrize("of", ["train", "validation"])
+def test_pictures_of_the_training_do_not_pass_for_new_ones(tmp_path: Path, run: Path, crops: Path, of: str) -> None:
+    leaking = with_manifest(crops, tmp_path / "crops", of, split="test")
+    with pytest.raises(DatasetError, match="another split than at the training"):
+        evaluate(run, tmp_path / "report", crops=leaking)
+    assert not (tmp_path / "report").exists()
+
+
+def test_other_crops_do_not_go_over_the_runs_own_report(tmp_path: Path, run: Path, crops: Path) -> None:
+    before = tree(run)
+    with pytest.raises(DatasetError, match="choose a folder for their report with -o"):
+        evaluate(run, crops=with_manifest(crops, tmp_path / "crops"))
+    assert tree(run) == before
+
+
+@pytest.mark.parametrize("standing", ["a file", "a file in it"])
+def test_a_report_does_not_go_over_something_else(tmp_path: Path, run: Path, standing: str) -> None:
+    thesis = tmp_path / "report" if standing == "a file" else tmp_path / "report" / "thesis.txt"
+    thesis.parent.mkdir(exist_ok=True)
+    thesis.write_text("mine")
+    with pytest.raises(DatasetError, match="holds something else"):
+        evaluate(run, tmp_path / "report")
+    assert set(tree(tmp_path).values()) == {b"mine"}
 
 
 def test_an_empty_split_is_an_error(tmp_path: Path, run: Path, crops: Path) -> None:
-    empty = with_manifest(crops, tmp_path / "crops", split="train")
+    empty = with_manifest(crops, tmp_path / "crops", "train")
     with pytest.raises(DatasetError, match="no pictures in the validation split"):
         evaluate(run, tmp_path / "report", crops=empty)
     assert not (tmp_path / "report").exists()

@@ -46,6 +46,8 @@ FOLDER_LAYOUTS = {
     "label above split": {"real/train/a.jpg": ("real", "train"), "fake/val/b.jpg": ("fake", "validation")},
 }
 
+ITS_OWN = "a group of its own"
+
 CSV_LAYOUTS = {
     # the csv, and each file with what it must become: label, split, group
     "file, label, source_video, split": (
@@ -70,13 +72,23 @@ CSV_LAYOUTS = {
             "faces_224/ccc.jpg": ("real", "", "data/ccc"),
         },
     ),
-    "no group: each file its own": (
-        "path,label\na.jpg,real\nb.jpg,fake\n",
-        {"a.jpg": ("real", "", "data/a"), "b.jpg": ("fake", "", "data/b")},
+    "no group: each file its own, whatever it is called": (
+        "path,label,split\nreal/0000.jpg,real,train\nfake/0000.jpg,fake,test\n",
+        {"real/0000.jpg": ("real", "train", ITS_OWN), "fake/0000.jpg": ("fake", "test", ITS_OWN)},
     ),
     "no split: the folder's": (
         "path,label\nreal/a.jpg,real\nfake/b.jpg,fake\n",
-        {"train/real/a.jpg": ("real", "train", "data/a"), "test/fake/b.jpg": ("fake", "test", "data/b")},
+        {"train/real/a.jpg": ("real", "train", ITS_OWN), "test/fake/b.jpg": ("fake", "test", ITS_OWN)},
+    ),
+    "groups with dots and slashes": (
+        "file,label,person\na.jpg,real,J.Smith\nb.jpg,fake,J.Doe\nc.jpg,real,1.0\nd.jpg,fake,p1/c2\ne.jpg,real,p2/c2.MP4\n",
+        {
+            "a.jpg": ("real", "", "data/J.Smith"),
+            "b.jpg": ("fake", "", "data/J.Doe"),
+            "c.jpg": ("real", "", "data/1.0"),
+            "d.jpg": ("fake", "", "data/p1/c2"),
+            "e.jpg": ("real", "", "data/p2/c2"),
+        },
     ),
 }
 
@@ -108,7 +120,8 @@ def by_content(output: Path) -> dict[bytes, tuple[str, str, str]]:
     """Return label, split and group of each merged picture by its bytes."""
     records = read_manifest(output)
     assert [r.stated_split for r in records] == [r.split for r in records]
-    return {(output / r.path).read_bytes(): (r.label, r.split, r.group) for r in records}
+    groups = {r.sha256: ITS_OWN if r.group == f"{r.source}/{r.sha256[:20]}" else r.group for r in records}
+    return {(output / r.path).read_bytes(): (r.label, r.split, groups[r.sha256]) for r in records}
 
 
 @pytest.mark.parametrize("pack", [Path, zipped], ids=["folder", "zip"])
@@ -137,13 +150,31 @@ def test_rows_of_files_that_are_not_there_say_nothing_of_others(tmp_path: Path) 
     assert found == {contents["real/a.png"]: "real", contents["fake/b.jpg"]: "fake"}
 
 
-def test_a_picture_whose_folder_and_csv_disagree_is_left_out(tmp_path: Path) -> None:
-    fill(tmp_path / "data", ["real/a.jpg", "real/b.jpg", "fake/c.jpg"])
-    (tmp_path / "data" / "metadata.csv").write_text("file,label\nreal/a.jpg,fake\nfake/c.jpg,fake\n")
+@pytest.mark.parametrize(
+    ("files", "tables", "detail"),
+    [
+        (["real/x.jpg"], {"one.csv": ["real/x.jpg,fake"]}, "its folder says real, one.csv says fake"),
+        (["x.jpg"], {"one.csv": ["x.jpg,real", "x.jpg,fake"]}, "one.csv says real, one.csv says fake"),
+        (["x.jpg"], {"one.csv": ["x.jpg,real"], "two.csv": ["x.jpg,fake"]}, "one.csv says real, two.csv says fake"),
+        (["real/x.jpg", "fake/y.jpg"], {"one.csv": ["real/x.jpg,fake"]}, "its folder says real, one.csv says fake"),
+        (["fake/x.jpg", "real/y.jpg"], {}, "data/real/y.jpg is real"),
+    ],
+    ids=["folder and csv", "two rows", "two csvs", "and a copy of it", "two folders"],
+)
+def test_a_picture_of_both_labels_is_left_out_and_so_are_its_copies(
+    files: list[str], tables: dict[str, list[str]], detail: str, tmp_path: Path
+) -> None:
+    contents = fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    for name in files:
+        save(tmp_path / "data" / name, pattern(7, 48))
+    for name, rows in tables.items():
+        (tmp_path / "data" / name).write_text("\n".join(["file,label", *rows]))
     report = merged(tmp_path / "data", output=tmp_path / "out")
-    assert [(left.path, left.detail) for left in report.skipped] == [
-        ("data/real/a.jpg", "its folder says real, metadata.csv says fake")
-    ]
+    assert set(by_content(tmp_path / "out")) == {contents["real/a.jpg"], contents["fake/b.jpg"]}
+    (left_out,) = [left for left in report.skipped if left.kind == "both labels"]
+    assert left_out.detail == detail
+    skipped = (tmp_path / "out" / "skipped.csv").read_text()
+    assert all(f"data/{name}" in skipped for name in files)
 
 
 def test_a_copy_that_states_a_split_states_it_for_all(tmp_path: Path) -> None:
@@ -165,6 +196,14 @@ def test_two_data_sets_of_one_name_are_told_apart(tmp_path: Path) -> None:
     fill(tmp_path / "y" / "archive", ["real/c.jpg", "fake/d.jpg"], 2)
     report = merged(tmp_path / "x" / "archive", tmp_path / "y" / "archive", output=tmp_path / "out")
     assert {record.source for record in report.records} == {"x-archive", "y-archive"}
+
+
+def test_even_where_their_parents_are_called_alike(tmp_path: Path) -> None:
+    roots = [tmp_path / above / "A" / "faces" for above in "xyz"]
+    for seed, root in enumerate(roots):
+        fill(root, ["real/a.jpg", "fake/b.jpg"], 2 * seed)
+    roots[2] = zipped(roots[2]).rename(tmp_path / "x" / "A" / "faces.zip")
+    assert [source.name for source in open_sources(roots)] == ["A-faces", "A-faces-2", "A-faces-3"]
 
 
 @pytest.mark.parametrize("pack", [Path, zipped], ids=["folder", "zip"])
@@ -217,19 +256,6 @@ def test_the_same_bytes_come_in_once(tmp_path: Path) -> None:
     assert [(s.path, s.kind, s.detail) for s in report.skipped] == [
         ("more/real/copy.jpg", "duplicate", "of data/real/a.jpg")
     ]
-
-
-def test_a_picture_with_both_labels_stays_out(tmp_path: Path) -> None:
-    contents = fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
-    save(tmp_path / "data" / "real" / "c.jpg", pattern(7, 48))
-    save(tmp_path / "data" / "fake" / "c.jpg", pattern(7, 48))
-    report = merged(tmp_path / "data", output=tmp_path / "out")
-    assert sorted(by_content(tmp_path / "out")) == sorted(contents.values())
-    assert report.skipped_by_kind()["both labels"] == 1
-    left_out = (tmp_path / "out" / "skipped.csv").read_text()
-    assert "both labels" in left_out
-    assert "data/real/c.jpg" in left_out
-    assert "data/fake/c.jpg" in left_out
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,12 @@ def test_a_small_source_does_not_change_the_ratios_of_the_others(tmp_path: Path)
     assert shares(large) == pytest.approx({"train": 0.7, "validation": 0.15, "test": 0.15}, abs=0.1)
 
 
-def test_a_source_of_two_pictures_does_not_forbid_the_split(tmp_path: Path) -> None:
-    report = split(crops_of(tmp_path, both(40, source="large") + both(1, source="small")))
+@pytest.mark.parametrize("stated", ["", "train"])
+def test_a_source_of_two_pictures_does_not_forbid_the_split(tmp_path: Path, stated: str) -> None:
+    small = both(1, source="small", stated_split=stated)
+    report = split(crops_of(tmp_path, both(40, source="large") + small))
     assert {known.split for known in report.records} == set(SPLITS)
+    assert not stated or {known.split for known in report.records if known.source == "small"} == {stated}
 
 
 def test_a_group_is_never_torn(tmp_path: Path) -> None:
@@ -164,6 +167,20 @@ def test_a_leak_between_stated_splits_is_excluded(
     where = split_of(tmp_path)
     assert [where["real/one.png"], where["real/two.png"]] == kept
     assert list(where.values()).count("excluded") == kept.count("excluded")
+
+
+def test_a_split_that_leaks_away_is_an_error(tmp_path: Path) -> None:
+    """Every validation picture shares its group with one of the test part."""
+    records = [
+        replace(known, group=known.path.rpartition("/")[2].removeprefix(f"set{part}"))
+        for part in ("validation", "test")
+        for known in both(4, stated_split=part)
+    ]
+    crops_of(tmp_path, records + both(8, stated_split="train"))
+    before = (tmp_path / "manifest.csv").read_bytes()
+    with pytest.raises(DatasetError, match=r"no real pictures are left for validation \(8 excluded"):
+        split(tmp_path)
+    assert (tmp_path / "manifest.csv").read_bytes() == before
 
 
 def test_the_same_seed_gives_the_same_split(tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["split", "/nowhere"], 1, "Error: "),
         (["crop", "/nowhere"], 2, "Missing option '-o'"),
         (["merge", "-o", "/nowhere"], 2, "name at least one RAW folder or zip"),
+        (["split", "/nowhere", "--seed", "-1"], 2, "-1 is not in the range"),
+        (["train", "/nowhere", "-o", "/nowhere", "--weights", "slip.h5"], 2, "the file 'slip.h5' does not exist"),
+        (["pipeline", "/", "-o", "/nowhere", "--weights", "slip.h5"], 2, "the file 'slip.h5' does not exist"),
+        (["export", "/nowhere", "-o", "/nowhere", "--data-notes", sys.executable], 2, "is no text in UTF-8"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -77,8 +81,13 @@ def test_exit_status(arguments: list[str], code: int, said: str, capsys: pytest.
     assert "Traceback" not in err
 
 
-def test_verbose_shows_where_an_error_came_from(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["-v", "info", "/nowhere"]) == 1
+@pytest.mark.parametrize(
+    "arguments",
+    [["-v", "info", "/nowhere"], ["info", "/nowhere", "-v"], ["info", "--verbose", "/nowhere"]],
+    ids=" ".join,
+)
+def test_verbose_shows_where_an_error_came_from(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err
     assert err.splitlines()[-1].startswith("Error: there is no model")

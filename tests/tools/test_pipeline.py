@@ -9,7 +9,7 @@ pytest.importorskip("mediapipe")
 from facetell.edge.manifest import read_manifest
 from facetell.tools import cli
 
-from ..pictures import SAMPLES, tree, write_portraits
+from ..pictures import SAMPLES, pattern, save, tree, write_portraits
 
 # MediaPipe's metadata writer leaves its temporary folder to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
@@ -52,11 +52,40 @@ def test_scan_works_with_the_bundle(run: Path, capsys: pytest.CaptureFixture[str
     assert none["verdict"] == "no_face"
 
 
-def test_the_same_call_again_says_that_it_is_finished(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_call_again_changes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = tree(run)
     assert cli.run(["pipeline", str(run.parent / "raw"), "-o", str(run), "--weights", "none", "--epochs", "1"]) == 0
-    assert "finished already" in capsys.readouterr().out
+    assert "Done." in capsys.readouterr().out
     assert tree(run) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (["--epochs", "2"], "training epochs was 1, is 2"),
+        (["--pre-cropped"], "settings pre_cropped was False, is True"),
+        (["more"], "holds another merge"),
+    ],
+    ids=["epochs", "pre-cropped", "raw"],
+)
+def test_another_call_does_not_go_over_it(
+    run: Path, changed: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(run.parent / "more" / "real" / "new.png", pattern(1))
+    before = tree(run)
+    raw = str(run.parent / "raw")
+    options = [str(run.parent / word) if word == "more" else word for word in changed]
+    assert cli.run(["pipeline", raw, "-o", str(run), "--weights", "none", "--epochs", "1", *options]) == 1
+    assert said in capsys.readouterr().err
+    assert tree(run) == before
+
+
+def test_an_unreadable_picture_is_status_3_at_the_end(tmp_path: Path) -> None:
+    write_portraits(tmp_path / "raw")
+    (tmp_path / "raw" / "training_real" / "text.jpg").write_text("no picture")
+    arguments = ["pipeline", str(tmp_path / "raw"), "-o", str(tmp_path / "run"), "--weights", "none", "--epochs", "1"]
+    assert cli.run(arguments) == 3
+    assert (tmp_path / "run" / "bundle" / "model.json").exists()
 
 
 def test_a_run_without_its_bundle_is_taken_up_where_it_stopped(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
