@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ def plot_history(history: Sequence[EpochRow], path: Path) -> None:
     """Draw loss, accuracy and validation AUC over the epochs."""
     epochs = [row.epoch for row in history]
     best = int(np.argmax([row.validation_auc for row in history]))
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.4))
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     panels = {
         "Loss": ([row.loss for row in history], [row.validation_loss for row in history]),
         "Accuracy at 0.5": ([row.accuracy for row in history], [row.validation_accuracy for row in history]),
@@ -60,7 +61,7 @@ def plot_history(history: Sequence[EpochRow], path: Path) -> None:
         axis.axvline(epochs[best], color="#009e73", linestyle=":", label=f"best epoch, {epochs[best]}")
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save_figure(figure, path)
 
 
@@ -110,7 +111,7 @@ def plot_confusion(path: Path, confusion: dict[str, dict[str, int]]) -> None:
 
 def plot_worst(path: Path, real: Sequence[tuple[Path, str]], fake: Sequence[tuple[Path, str]]) -> None:
     """Draw a contact sheet of (picture, caption): real faces scored most fake, fake ones scored most real."""
-    columns = max(len(real), len(fake), 2) // 2 + 1
+    columns = max(2, math.ceil(max(len(real), len(fake)) / 2))
     rows = [("Real, yet scored most like a fake", real), ("Fake, yet scored most like a real face", fake)]
     figure = plt.figure(figsize=(1.7 * columns, 8.4), layout="constrained")
     halves: Any = figure.subfigures(2, 1)

@@ -239,7 +239,7 @@ def test_a_run_finishes_however_bad_it_is(tmp_path: Path, small_crops: Path, sma
 
 
 @pytest.mark.parametrize(
-    ("pictures", "epochs"), [(1, 30), (1_400, 30), (1_800, 25), (3_000, 15), (3_750, 12), (15_816, 12), (10**6, 12)]
+    ("pictures", "epochs"), [(1, 30), (1_400, 30), (12_667, 30), (15_816, 24), (19_000, 20), (32_000, 12), (10**6, 12)]
 )
 def test_small_sets_are_shown_more_often(pictures: int, epochs: int) -> None:
     assert default_epochs(pictures) == epochs
