@@ -18,7 +18,7 @@ from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST
 from ..edge.calibration import Calibration, fit_calibration
 from ..edge.errors import DatasetError
 from ..edge.faces import centre
-from ..edge.files import replacing_folder
+from ..edge.files import new_folder
 from ..edge.manifest import LABELS, Record, read_manifest, select
 from ..edge.run import MODEL_FILE, Run, check_split
 from ..edge.scoring import read_crop
@@ -70,7 +70,7 @@ def export(
         name: with_metadata(content, settings.name, settings.license)
         for name, content in convert(model, images).items()
     }
-    with replacing_folder(output) as partial:
+    with new_folder(output) as partial:
         manifest = _write_files(partial, run, settings, files)
         comparisons = _calibrate(partial, manifest, run_folder, crops, validation, progress)
         card = model_card(manifest, run, _reports(run_folder, run.split_sha256), comparisons, settings.data_notes)

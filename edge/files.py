@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,19 +30,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder that takes path's place when the block ends well, and is removed when it fails.
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder whose content becomes that of path, new or empty, when the block ends well.
 
-    Raises SourceError when the folder above cannot be written.
+    Raises SourceError when path cannot be written, or is not empty at the end.
     """
-    path = path.absolute()
+    path = path.resolve()
     with _writable(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         partial = Path(folder) / path.name
         partial.mkdir()
         yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        partial.replace(path)
+        if not path.exists():
+            partial.rename(path)
+        elif any(path.iterdir()):
+            raise SourceError(f"{path} is not empty any more; choose another place with -o")
+        else:  # not replaced: it may be where somebody stands, or where a disk is mounted
+            for child in partial.iterdir():
+                child.rename(path / child.name)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,8 +61,10 @@ def check_split(run_folder: Path, records: Iterable[Record]) -> None:
     """Raise DatasetError when a picture of the run stands in another split than at its training, and so may leak."""
     if not (run_folder / PICTURES).exists():
         raise _no_run(run_folder)
-    then = {record.sha256: record.split for record in read_manifest(run_folder, PICTURES)}
-    moved = {record.sha256 for record in records if then.get(record.sha256, record.split) != record.split}
+    then: dict[str, set[str]] = defaultdict(set)  # the faces of one picture may stand in train and be excluded
+    for record in read_manifest(run_folder, PICTURES):
+        then[record.sha256].add(record.split)
+    moved = {r.sha256 for r in records if r.sha256 in then and r.split not in then[r.sha256]}
     if moved:
         raise DatasetError(
             f"{len(moved)} pictures stand in another split than at the training of {run_folder}, so some that it was "

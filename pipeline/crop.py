@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,14 +104,22 @@ def crop(
     skipped = [(record.path, done[record.path]["reason"]) for record in records if not done[record.path]["crops"]]
     for label in ("real", "fake"):
         if not any(record.label == label for record in cropped):
-            shutil.rmtree(output)
+            _empty(output)
             raise DatasetError(f"no face was found in any {label} picture of {dataset}; nothing to train on")
     for cut_off in output.glob("*/.*.partial"):  # by a kill, in a run before this
         cut_off.unlink()
     write_skipped(output, skipped)
     write_manifest(output, cropped)
-    (output / _JOURNAL).unlink()
+    (output / _JOURNAL).unlink(missing_ok=True)
     return cropped, skipped
+
+
+def _empty(output: Path) -> None:
+    """Remove what a run made in its folder, and the folder unless somebody stands in it."""
+    for path in output.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with suppress(OSError):
+        output.rmdir()
 
 
 def _journal_line(path: str, found: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc
 
 from ..edge.calibration import Thresholds
 from ..edge.errors import DatasetError
-from ..edge.files import replacing_folder, write_text
+from ..edge.files import replacing, write_text
 from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_split
 from ..edge.scoring import score_crops
@@ -25,6 +25,7 @@ from .plots import plot_confusion, plot_roc, plot_scores, plot_worst
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
 SCORES = "scores.csv"
+FILES = {REPORT_JSON, REPORT_MD, SCORES, "roc.png", "scores.png", "confusion.png", "worst.png"}
 
 CONDITIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "clean": lambda image: image,
@@ -105,7 +106,7 @@ def evaluate(
     if output is None and split_sha256(every_record) != run.split_sha256:
         raise DatasetError(f"{crops} are other crops than the run's own; choose a folder for their report with -o")
     output = output or default_folder(run_folder, split)
-    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / REPORT_JSON).exists()):
+    if output.is_file() or (output.is_dir() and any(path.name not in FILES for path in output.iterdir())):
         raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
     model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
@@ -127,14 +128,13 @@ def evaluate(
         results=results,
         confusion=_confusion(clean, labels, run.thresholds),
     )
-    with replacing_folder(output) as partial:
-        write_text(partial / REPORT_JSON, json.dumps(asdict(report), indent=2) + "\n")
-        write_text(partial / REPORT_MD, markdown(report))
-        _write_scores(partial / SCORES, records, p_fake)
-        plot_roc(partial / "roc.png", {name: (labels, scores) for name, scores in p_fake.items()})
-        plot_scores(partial / "scores.png", clean, labels, run.thresholds)
-        plot_confusion(partial / "confusion.png", report.confusion)
-        plot_worst(partial / "worst.png", *_worst(clean, labels, records, crops))
+    _write_scores(output / SCORES, records, p_fake)
+    plot_roc(output / "roc.png", {name: (labels, scores) for name, scores in p_fake.items()})
+    plot_scores(output / "scores.png", clean, labels, run.thresholds)
+    plot_confusion(output / "confusion.png", report.confusion)
+    plot_worst(output / "worst.png", *_worst(clean, labels, records, crops))
+    write_text(output / REPORT_MD, markdown(report))
+    write_text(output / REPORT_JSON, json.dumps(asdict(report), indent=2) + "\n")
     return report
 
 
@@ -251,7 +251,7 @@ def _confusion(p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -
 
 
 def _write_scores(path: Path, records: Sequence[Record], p_fake: dict[str, np.ndarray]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "source", "label", *(f"p_fake {name}" for name in p_fake)])
         for index, record in enumerate(records):

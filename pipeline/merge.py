@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ..edge.errors import DatasetError, ImageError
-from ..edge.files import replacing_folder
+from ..edge.files import new_folder
 from ..edge.images import SUFFIXES, read_image
 from ..edge.manifest import MANIFEST, SPLITS, Record, read_manifest, write_manifest, write_skipped
 from .sources import LABEL_FOLDERS, SPLIT_FOLDERS, Source
@@ -61,12 +61,12 @@ class _Tags:
 
     labels: dict[str, str]
     """Label -> who says so; a picture with two stays out."""
-    group: str | None
+    groups: tuple[str, ...]
     split: str
 
     def also(self, other: _Tags) -> _Tags:
-        """Return both statements in one: all labels, the first group, the stricter split."""
-        return _Tags(self.labels | other.labels, self.group or other.group, _stricter(self.split, other.split))
+        """Return both statements in one: all labels, all groups, the stricter split."""
+        return _Tags(self.labels | other.labels, self.groups + other.groups, _stricter(self.split, other.split))
 
     @property
     def contradiction(self) -> str:
@@ -110,15 +110,19 @@ def merge(
         if first := by_hash.get(sha256):
             if first.label != label:
                 contradictory.setdefault(sha256, f"{shown} is {label}")
-            by_hash[sha256] = _with_stated(first, tags, source.name, aliases)
+            split = _stricter(first.split, tags.split)
+            by_hash[sha256] = replace(first, split=split, stated_split=split)
+            _join(first.group, source.name, tags.groups, aliases)
             report.skipped.append(Skipped(shown, "duplicate", f"of {_shown(origins[sha256])}"))
             continue
         origins[sha256] = (source, name)
+        group = f"{source.name}/{tags.groups[0] if tags.groups else sha256[:20]}"
+        _join(group, source.name, tags.groups, aliases)
         by_hash[sha256] = Record(
             path=f"{label}/{sha256[:20]}{name.suffix.lower()}",
             label=label,
             source=source.name,
-            group=_group(source.name, tags) or f"{source.name}/{sha256[:20]}",
+            group=group,
             split=tags.split,
             sha256=sha256,
             width=width,
@@ -146,18 +150,13 @@ def merge(
     return report
 
 
-def _group(source_name: str, tags: _Tags) -> str | None:
-    return tags.group and f"{source_name}/{tags.group}"
-
-
-def _with_stated(first: Record, tags: _Tags, source_name: str, aliases: dict[str, str]) -> Record:
-    """Return a picture's record with what another copy of it states: the stricter split, and one group for both."""
-    split = _stricter(first.split, tags.split)
-    group = _group(source_name, tags)
-    one = _first_alias(first.group, aliases)
-    if group is not None and (other := _first_alias(group, aliases)) != one:
-        aliases[other] = one
-    return replace(first, split=split, stated_split=split)
+def _join(group: str, source_name: str, others: Iterable[str], aliases: dict[str, str]) -> None:
+    """Note that pictures of group and of each of others are of one group."""
+    one = _first_alias(group, aliases)
+    for other in others:
+        name = _first_alias(f"{source_name}/{other}", aliases)
+        if name != one:
+            aliases[name] = one
 
 
 def _stricter(split: str, other: str) -> str:
@@ -181,7 +180,7 @@ def _write(report: MergeReport, origins: dict[str, tuple[Source, PurePosixPath]]
             raise DatasetError(f"{output} holds another merge; choose another folder with -o, or delete it first")
         report.unchanged = True
         return
-    with replacing_folder(output) as partial:
+    with new_folder(output) as partial:
         for record in report.records:
             source, name = origins[record.sha256]
             target = partial / record.path
@@ -203,13 +202,19 @@ def _shown(origin: tuple[Source, PurePosixPath]) -> str:
 def _tagged_pictures(source: Source) -> list[tuple[Source, PurePosixPath, _Tags]]:
     """Return every picture with what the folders above it and the csvs that list it state."""
     names = source.names()
-    tags = {name: _of_folders(source.root_name, name) for name in names if name.suffix.lower() in SUFFIXES}
-    pictures = list(tags)
+    pictures = [name for name in names if name.suffix.lower() in SUFFIXES]
+    by_csv: dict[PurePosixPath, _Tags] = {}
     for table in names:
         if table.suffix.lower() == ".csv":
             for name, stated in _of_csv(source, table, pictures):
-                tags[name] = tags[name].also(stated)
-    return [(source, name, tags[name]) for name in pictures]
+                by_csv[name] = by_csv[name].also(stated) if name in by_csv else stated
+    tagged = []
+    for name in pictures:
+        tags = _of_folders(source.root_name, name)
+        if stated := by_csv.get(name):
+            tags = replace(tags.also(stated), split=stated.split or tags.split)
+        tagged.append((source, name, tags))
+    return tagged
 
 
 def _of_folders(root_name: str, name: PurePosixPath) -> _Tags:
@@ -217,7 +222,7 @@ def _of_folders(root_name: str, name: PurePosixPath) -> _Tags:
     folders = [part.lower() for part in (*reversed(name.parts[:-1]), root_name)]
     label = next((LABEL_FOLDERS[part] for part in folders if part in LABEL_FOLDERS), None)
     split = next((SPLIT_FOLDERS[part] for part in folders if part in SPLIT_FOLDERS), "")
-    return _Tags({label: "its folder"} if label else {}, None, split)
+    return _Tags({label: "its folder"} if label else {}, (), split)
 
 
 def _of_csv(
@@ -225,8 +230,8 @@ def _of_csv(
 ) -> Iterator[tuple[PurePosixPath, _Tags]]:
     """Yield the files that a csv lists, by path or by a name that is unique in the data set, with what it states.
 
-    A video's name stands for a picture with its stem. In a csv with a group column, a file without a group is its own,
-    by its stem, for that is what the others name. A csv without the columns file and label says nothing.
+    A video's name stands for a picture with its stem. A group may be the name of a picture, the original of a fake say:
+    then that picture belongs to it. A csv without the columns file and label says nothing.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(source.read(table).decode("utf-8-sig"))))
@@ -247,17 +252,23 @@ def _of_csv(
         column = columns[key]
         return (row.get(column) or "").strip() if column else ""
 
-    for row in rows:
-        listed = PurePosixPath(cell(row, "file"))
+    def picture(listed: PurePosixPath) -> PurePosixPath | None:
         name = table.parent / listed if table.parent / listed in existing else by_name.get(listed.name)
-        if name is None and listed.suffix.lower() not in SUFFIXES:
-            name = by_stem.get(listed.stem)
+        return by_stem.get(listed.stem) if name is None and listed.suffix.lower() not in SUFFIXES else name
+
+    def group(stated: str) -> str:
+        path = PurePosixPath(stated)
+        if path.suffix.lower() not in _MEDIA:
+            return stated
+        original = picture(path)
+        return original.stem if original else str(path.with_suffix(""))
+
+    groups = {stated: group(stated) for stated in {cell(row, "group") for row in rows} if stated}
+    named = set(groups.values())
+    for row in rows:
+        name = picture(PurePosixPath(cell(row, "file")))
         label = LABEL_FOLDERS.get(cell(row, "label").lower())
         if name is not None and label is not None:
-            group = columns["group"] and (_without_media_suffix(cell(row, "group")) or name.stem)
-            yield name, _Tags({label: table.name}, group, SPLIT_FOLDERS.get(cell(row, "split").lower(), ""))
-
-
-def _without_media_suffix(group: str) -> str:
-    path = PurePosixPath(group)
-    return str(path.with_suffix("")) if path.suffix.lower() in _MEDIA else group
+            own = groups.get(cell(row, "group")) or (name.stem if name.stem in named else None)
+            split = SPLIT_FOLDERS.get(cell(row, "split").lower(), "")
+            yield name, _Tags({label: table.name}, (own,) if own else (), split)

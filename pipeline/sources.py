@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -146,12 +147,12 @@ def _origin(path: Path) -> Path:
 
 def _names(origins: Sequence[Path]) -> dict[Path, str]:
     plain = {origin: origin.stem if origin.suffix.lower() == ".zip" else origin.name for origin in origins}
-    sharing, used = Counter(plain.values()), Counter[str]()
-    names = {}
+    sharing = Counter(plain.values())
+    names: dict[Path, str] = {}
     for origin, name in plain.items():
         name = f"{origin.parent.name}-{name}" if sharing[name] > 1 else name
-        used[name] += 1
-        names[origin] = name if used[name] == 1 else f"{name}-{used[name]}"
+        numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        names[origin] = next(free for free in numbered if free not in names.values())
     return names
 
 

@@ -180,6 +180,8 @@ def _draw(
 def _check_enough(records: Sequence[Record]) -> None:
     left = Counter((record.split, record.label) for record in records)
     excluded = sum(record.split == EXCLUDED for record in records)
+    if not excluded:  # a set that states a test part alone is for evaluation, and training says what it lacks
+        return
     for part, label in product(("train", "validation"), LABELS):
         if not left[part, label]:
             raise DatasetError(

@@ -39,7 +39,7 @@ def pipeline(
         raise click.UsageError("name at least one RAW folder or zip, or a data set with --kaggle")
     begun = (output / "train.json").exists()
     if begun and not crops.exists():
-        raise DatasetError(f"{output} holds a training on other crops; choose another folder with -o")
+        raise DatasetError(f"{output} holds a training whose crops are not in {crops}; choose another folder with -o")
     # A training that has begun holds on to its split.
     to_split = [] if begun else [(split, {"crops": crops, "seed": seed})]
     to_export = [(evaluate, {"run_folder": output}), (export, {"run_folder": output, "output": bundle})]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from facetell.edge.errors import DatasetError, SourceError
-from facetell.edge.files import claim_folder, replacing, replacing_folder, write_text
+from facetell.edge.files import claim_folder, new_folder, replacing, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_place_that_cannot_be_written_is_named(path: str, tmp_path: Path) -> N
     assert (tmp_path / "file.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("make", [replacing, replacing_folder])
+@pytest.mark.parametrize("make", [replacing, new_folder])
 def test_folders_made_on_the_way_go_when_the_block_fails(make, tmp_path: Path) -> None:
     def fail() -> None:
         with make(tmp_path / "new" / "and" / "below"):
@@ -78,41 +78,57 @@ def test_folders_made_on_the_way_go_when_the_block_fails(make, tmp_path: Path) -
     assert names(tmp_path) == []
 
 
-# replacing_folder
+# new_folder
 
 
-@pytest.mark.parametrize("before", [None, "old.txt"], ids=["new", "over an old one"])
-def test_a_folder_appears_when_the_block_ends(before: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["new", "empty", "a link to an empty one", "where one stands"])
+def test_a_folder_appears_when_the_block_ends(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "above" / "report"
-    if before:
+    if how != "new":
         path.mkdir(parents=True)
-        (path / before).write_text("old")
-    with replacing_folder(path) as partial:
-        (partial / "new.txt").write_text("new")
-        assert (names(path) if path.exists() else None) == (before and [before])
-    assert names(path) == ["new.txt"]
+    if how == "a link to an empty one":
+        (tmp_path / "link").symlink_to(path)
+    if how == "where one stands":
+        monkeypatch.chdir(path)
+    given = {"a link to an empty one": tmp_path / "link", "where one stands": Path()}.get(how, path)
+    with new_folder(given) as partial:
+        (partial / "below").mkdir()
+        (partial / "below" / "new.txt").write_text("new")
+        assert not path.exists() or names(path) == []
+    assert names(given) == names(path) == ["below"]
     assert names(path.parent) == ["report"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SourceError, SystemExit])
-def test_the_old_folder_stays_when_the_block_fails(error: type[BaseException], tmp_path: Path) -> None:
+def test_an_empty_folder_stays_empty_when_the_block_fails(error: type[BaseException], tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "old.txt").write_text("old")
 
     def fail() -> None:
-        with replacing_folder(tmp_path / "report") as partial:
+        with new_folder(tmp_path / "report") as partial:
             (partial / "new.txt").write_text("new")
             raise error
 
     with pytest.raises(error):
         fail()
-    assert names(tmp_path / "report") == ["old.txt"]
+    assert names(tmp_path / "report") == []
     assert names(tmp_path) == ["report"]
+
+
+def test_what_came_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    def work() -> None:
+        with new_folder(tmp_path / "report") as partial:
+            (partial / "new.txt").write_text("new")
+            write_text(tmp_path / "report" / "thesis.txt", "mine")
+
+    with pytest.raises(SourceError, match="not empty any more"):
+        work()
+    assert names(tmp_path) == ["report"]
+    assert names(tmp_path / "report") == ["thesis.txt"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("mine")
-    with pytest.raises(SourceError, match=r"cannot write .*report"), replacing_folder(tmp_path / "file.txt" / "report"):
+    with pytest.raises(SourceError, match=r"cannot write .*report"), new_folder(tmp_path / "file.txt" / "report"):
         pass
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,10 @@ pytest.importorskip("tensorflow")
 from facetell.edge.calibration import Thresholds
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
-from facetell.edge.run import Run
+from facetell.edge.run import PICTURES, Run, check_split
 from facetell.pipeline.evaluate import CONDITIONS, Metrics, auc_interval, evaluate, measure
 
-from ..pictures import tree
+from ..pictures import record, tree
 
 THRESHOLDS = Thresholds(real=0.3, fake=0.7, chosen_at="by hand")
 
@@ -189,9 +190,27 @@ def test_a_report_does_not_go_over_something_else(tmp_path: Path, run: Path, sta
     thesis = tmp_path / "report" if standing == "a file" else tmp_path / "report" / "thesis.txt"
     thesis.parent.mkdir(exist_ok=True)
     thesis.write_text("mine")
+    (tmp_path / "report" / "report.json").write_text("mine") if standing == "a file in it" else None
     with pytest.raises(DatasetError, match="holds something else"):
         evaluate(run, tmp_path / "report")
     assert set(tree(tmp_path).values()) == {b"mine"}
+
+
+def test_evaluating_again_goes_over_the_report(tmp_path: Path, run: Path, evaluation: Path) -> None:
+    shutil.copytree(evaluation, tmp_path / "report")
+    (tmp_path / "report" / "report.json").write_text("of yesterday")
+    evaluate(run, tmp_path / "report")
+    assert tree(tmp_path / "report") == tree(evaluation)
+
+
+def test_the_faces_of_one_picture_may_stand_apart(tmp_path: Path) -> None:
+    """One face of a group photo trains, and another is excluded, for it stands in the test part as well."""
+    faces = [record("real/a.png", "real", split="train"), record("real/a-1.png", "real", split="excluded")]
+    faces = [replace(face, sha256="of the photo") for face in faces]
+    write_manifest(tmp_path, faces, PICTURES)
+    check_split(tmp_path, faces)
+    with pytest.raises(DatasetError, match="1 pictures stand in another split"):
+        check_split(tmp_path, [replace(faces[0], split="test")])
 
 
 def test_an_empty_split_is_an_error(tmp_path: Path, run: Path, crops: Path) -> None:

@@ -80,6 +80,19 @@ CSV_LAYOUTS = {
         "path,label\nreal/a.jpg,real\nfake/b.jpg,fake\n",
         {"train/real/a.jpg": ("real", "train", ITS_OWN), "test/fake/b.jpg": ("fake", "test", ITS_OWN)},
     ),
+    "a group that names the original": (
+        "file,label,original\nreal/0.jpg,real,\nfake/0s.jpg,fake,real/0.jpg\nfake/1s.jpg,fake,1.jpg\nreal/2.jpg,real,\n",
+        {
+            "real/0.jpg": ("real", "", "data/0"),
+            "fake/0s.jpg": ("fake", "", "data/0"),
+            "fake/1s.jpg": ("fake", "", "data/1"),
+            "real/2.jpg": ("real", "", ITS_OWN),
+        },
+    ),
+    "the csv's split before the folder's": (
+        "file,label,split\ntest/real/a.jpg,real,train\ntest/fake/b.jpg,fake,validation\n",
+        {"test/real/a.jpg": ("real", "train", ITS_OWN), "test/fake/b.jpg": ("fake", "validation", ITS_OWN)},
+    ),
     "groups with dots and slashes": (
         "file,label,person\na.jpg,real,J.Smith\nb.jpg,fake,J.Doe\nc.jpg,real,1.0\nd.jpg,fake,p1/c2\ne.jpg,real,p2/c2.MP4\n",
         {
@@ -184,6 +197,17 @@ def test_a_copy_that_states_a_split_states_it_for_all(tmp_path: Path) -> None:
     assert [tags[1] for tags in by_content(tmp_path / "out").values()] == ["test", "test"]
 
 
+def test_all_groups_that_are_stated_are_one(tmp_path: Path) -> None:
+    fill(tmp_path / "data", [f"{name}.jpg" for name in "abcd"])
+    (tmp_path / "data" / "one.csv").write_text(
+        "file,label,person\na.jpg,real,P1\na.jpg,real,P2\nb.jpg,real,P2\nc.jpg,fake,P1\nd.jpg,fake,P3\n"
+    )
+    (tmp_path / "data" / "two.csv").write_text("file,label,video\na.jpg,real,\nd.jpg,fake,v1\n")
+    merged(tmp_path / "data", output=tmp_path / "out")
+    groups = Counter(tags[2] for tags in by_content(tmp_path / "out").values())
+    assert sorted(groups.values()) == [1, 3]
+
+
 def test_split_folders_passed_one_by_one_are_one_data_set(tmp_path: Path) -> None:
     fill(tmp_path / "mine" / "train", ["real/a.jpg", "fake/b.jpg"])
     fill(tmp_path / "mine" / "test", ["real/c.jpg", "fake/d.jpg"], 2)
@@ -204,6 +228,8 @@ def test_even_where_their_parents_are_called_alike(tmp_path: Path) -> None:
         fill(root, ["real/a.jpg", "fake/b.jpg"], 2 * seed)
     roots[2] = zipped(roots[2]).rename(tmp_path / "x" / "A" / "faces.zip")
     assert [source.name for source in open_sources(roots)] == ["A-faces", "A-faces-2", "A-faces-3"]
+    fill(tmp_path / "A-faces-2", ["real/a.jpg"])
+    assert len({source.name for source in open_sources([tmp_path / "A-faces-2", *roots])}) == 4
 
 
 @pytest.mark.parametrize("pack", [Path, zipped], ids=["folder", "zip"])

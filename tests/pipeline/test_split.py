@@ -183,6 +183,11 @@ def test_a_split_that_leaks_away_is_an_error(tmp_path: Path) -> None:
     assert (tmp_path / "manifest.csv").read_bytes() == before
 
 
+def test_a_test_part_alone_can_be_split(tmp_path: Path) -> None:
+    report = split(crops_of(tmp_path, both(4, stated_split="test")))
+    assert {known.split for known in report.records} == {"test"}
+
+
 def test_the_same_seed_gives_the_same_split(tmp_path: Path) -> None:
     one, other = (split(crops_of(tmp_path / name, both(30)), seed=5) for name in ("one", "other"))
     assert one.records == other.records
