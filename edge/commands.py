@@ -117,7 +117,8 @@ def info(bundle: Path | None) -> None:
 
 
 def _paths_from_stdin() -> Iterator[Path]:
-    return (Path(os.fsdecode(line)) for line in sys.stdin.buffer.read().split(b"\n") if line)
+    lines = (line.removesuffix(b"\r") for line in sys.stdin.buffer.read().split(b"\n"))
+    return (Path(os.fsdecode(line)) for line in lines if line)
 
 
 def _format_of(output: Path | None) -> str:

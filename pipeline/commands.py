@@ -139,7 +139,11 @@ def train(
     )
     with training_display() as callbacks:
         run = train_model(crops, output, settings, h5=h5, **callbacks)
-    click.echo(f"{output}: best validation AUC {run.validation_auc:.4f}")
+    thresholds = run.thresholds
+    click.echo(
+        f"{output}: best validation AUC {run.validation_auc:.4f}; fake from {thresholds.fake:.3f}, real up to "
+        f"{thresholds.real:.3f} ({thresholds.chosen_at})"
+    )
 
 
 @click.command()

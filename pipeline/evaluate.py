@@ -132,7 +132,7 @@ def evaluate(
     plot_roc(output / "roc.png", {name: (labels, scores) for name, scores in p_fake.items()})
     plot_scores(output / "scores.png", clean, labels, run.thresholds)
     plot_confusion(output / "confusion.png", report.confusion)
-    plot_worst(output / "worst.png", *_worst(clean, labels, records, crops))
+    plot_worst(output / "worst.png", *worst_mistakes(clean, labels, records, crops))
     write_text(output / REPORT_MD, markdown(report))
     write_text(output / REPORT_JSON, json.dumps(asdict(report), indent=2) + "\n")
     return report
@@ -258,14 +258,17 @@ def _write_scores(path: Path, records: Sequence[Record], p_fake: dict[str, np.nd
             writer.writerow([record.path, record.source, record.label, *(f"{p[index]:.6f}" for p in p_fake.values())])
 
 
-def _worst(
+def worst_mistakes(
     p_fake: np.ndarray, labels: np.ndarray, records: Sequence[Record], crops: Path
 ) -> tuple[list[tuple[Path, str]], list[tuple[Path, str]]]:
-    """Return (path, caption) of the real faces with the highest and the fake ones with the lowest scores."""
+    """Return (path, caption) of the real faces scored above 0.5 and the fake ones below, the worst first."""
 
     def pick(order: np.ndarray, is_fake: bool) -> list[tuple[Path, str]]:
-        chosen = [index for index in order if labels[index] == is_fake][:_WORST]
-        return [(crops / records[i].path, f"{p_fake[i]:.3f}  {records[i].source}") for i in chosen]
+        chosen = [index for index in order if labels[index] == is_fake and (p_fake[index] >= 0.5) != is_fake]
+        return [
+            (crops / records[i].path, f"{p_fake[i]:.3f}  {records[i].source}\n{Path(records[i].path).stem}")
+            for i in chosen[:_WORST]
+        ]
 
     order = np.argsort(p_fake)
     return pick(order[::-1], False), pick(order, True)

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,7 @@ from ..edge.errors import DatasetError, ImageError
 from ..edge.files import new_folder
 from ..edge.images import SUFFIXES, read_image
 from ..edge.manifest import MANIFEST, SPLITS, Record, read_manifest, write_manifest, write_skipped
-from .sources import LABEL_FOLDERS, SPLIT_FOLDERS, Source
+from .sources import LABEL_FOLDERS, SPLIT_FOLDERS, FolderSource, Source
 
 CSV_COLUMNS = {
     "file": ("file", "path", "filename", "file_name", "image", "image_path", "original_path", "videoname", "name"),
@@ -82,9 +82,10 @@ def merge(
     Files with the same bytes come in once; with both labels, not at all. Running it again over the same output changes
     nothing. progress is called with the pictures read and their number.
 
-    Raises DatasetError when a label has no pictures, or output holds something else already.
+    Raises DatasetError when a label has no pictures, or output holds something else already or lies in a source.
     """
-    _check_output(output)
+    sources = list(sources)
+    _check_output(output, sources)
     report = MergeReport()
     origins: dict[str, tuple[Source, PurePosixPath]] = {}
     by_hash: dict[str, Record] = {}
@@ -169,7 +170,13 @@ def _first_alias(group: str, aliases: dict[str, str]) -> str:
     return group
 
 
-def _check_output(output: Path) -> None:
+def _check_output(output: Path, sources: Sequence[Source]) -> None:
+    for source in sources:
+        if isinstance(source, FolderSource) and output.resolve().is_relative_to(source.root.resolve()):
+            raise DatasetError(
+                f"{output} lies inside {source.root}, which would then hold its own pictures twice; choose a place "
+                "outside with -o"
+            )
     if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).exists()):
         raise DatasetError(f"{output} exists and is not a merged data set; choose another folder with -o")
 

@@ -116,11 +116,11 @@ def plot_worst(path: Path, real: Sequence[tuple[Path, str]], fake: Sequence[tupl
     figure = plt.figure(figsize=(1.7 * columns, 8.4), layout="constrained")
     halves: Any = figure.subfigures(2, 1)
     for part, (title, pictures) in zip(halves, rows, strict=True):
-        part.suptitle(title, x=0.01, ha="left")
+        part.suptitle(title if pictures else f"{title}: none", x=0.01, ha="left")
         axes = part.subplots(2, columns, squeeze=False).ravel()
         for axis in axes:
             axis.axis("off")
         for axis, (picture, caption) in zip(axes, pictures, strict=False):
             axis.imshow(read_image(picture))
-            axis.set_title(caption, fontsize=7)
+            axis.set_title(caption, fontsize=6)
     save_figure(figure, path)

@@ -97,6 +97,9 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if _interrupted(error):
+            click.echo("Stopped.", err=True)
+            return 130
         explanation = _explanation(error)
         if explanation is None:
             raise
@@ -104,6 +107,13 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         click.echo(f"Error: {printable(explanation)}", err=True)
         return 1
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error, as behind the ImportError of a module that was being loaded."""
+    return error is not None and (
+        isinstance(error, KeyboardInterrupt) or _interrupted(error.__cause__ or error.__context__)
+    )
 
 
 def _explanation(error: Exception) -> str | None:

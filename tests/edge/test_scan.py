@@ -204,8 +204,9 @@ def test_a_missing_path_is_refused_before_anything_is_scanned(tmp_path: Path) ->
         expand_paths([tmp_path / "a.jpg", tmp_path / "b.jpg"])
 
 
-def test_paths_from_standard_input(samples: Path) -> None:
-    lines = f"{samples / 'no_face_coffee.jpg'}\n\n{samples / 'two_faces.jpg'}\n"
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_paths_from_standard_input(end: str, samples: Path) -> None:
+    lines = f"{samples / 'no_face_coffee.jpg'}{end}{end}{samples / 'two_faces.jpg'}{end}"
     done = in_a_process("-", "--format", "jsonl", input=lines)
     assert done.returncode == DONE
     rows = [json.loads(line) for line in done.stdout.splitlines()]

@@ -14,7 +14,7 @@ from facetell.edge.calibration import Thresholds
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
 from facetell.edge.run import PICTURES, Run, check_split
-from facetell.pipeline.evaluate import CONDITIONS, Metrics, auc_interval, evaluate, measure
+from facetell.pipeline.evaluate import CONDITIONS, Metrics, auc_interval, evaluate, measure, worst_mistakes
 
 from ..pictures import record, tree
 
@@ -194,6 +194,14 @@ def test_a_report_does_not_go_over_something_else(tmp_path: Path, run: Path, sta
     with pytest.raises(DatasetError, match="holds something else"):
         evaluate(run, tmp_path / "report")
     assert set(tree(tmp_path).values()) == {b"mine"}
+
+
+def test_only_mistakes_are_among_the_worst(tmp_path: Path) -> None:
+    records = [record(f"real/{p}.png", "real") for p in (0.1, 0.5, 0.9)]
+    records += [record(f"fake/{p}.png", "fake") for p in (0.9, 0.4, 0.2)]
+    p_fake = np.array([0.1, 0.5, 0.9, 0.9, 0.4, 0.2])
+    worst = worst_mistakes(p_fake, np.repeat([False, True], 3), records, tmp_path)
+    assert [[path.stem for path, _ in half] for half in worst] == [["0.9", "0.5"], ["0.2", "0.4"]]
 
 
 def test_evaluating_again_goes_over_the_report(tmp_path: Path, run: Path, evaluation: Path) -> None:

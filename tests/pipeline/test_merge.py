@@ -375,6 +375,15 @@ def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
         open_sources([tmp_path / "nowhere"])
 
 
+@pytest.mark.parametrize("output", ["data", "data/out", "data/real/out"])
+def test_an_output_inside_a_source_is_refused(tmp_path: Path, output: str) -> None:
+    fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
+    before = tree(tmp_path)
+    with pytest.raises(DatasetError, match="lies inside"):
+        merged(tmp_path / "data", output=tmp_path / output)
+    assert tree(tmp_path) == before
+
+
 def test_links_in_a_folder_are_not_followed(tmp_path: Path) -> None:
     contents = fill(tmp_path / "data", ["real/a.jpg", "fake/b.jpg"])
     fill(tmp_path / "private", ["real/secret.jpg"], 9)

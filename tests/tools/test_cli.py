@@ -93,6 +93,18 @@ def test_verbose_shows_where_an_error_came_from(arguments: list[str], capsys: py
     assert err.splitlines()[-1].startswith("Error: there is no model")
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ImportError])
+def test_ctrl_c_is_status_130_wherever_it_strikes(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(path: Path) -> None:
+        raise error("numpy._core.multiarray failed to import") from KeyboardInterrupt()
+
+    monkeypatch.setattr("facetell.edge.bundle.load_bundle", interrupted)
+    assert run(["info"]) == 130
+    assert capsys.readouterr().err.strip() == "Stopped."
+
+
 # What is loaded
 
 
