@@ -27,14 +27,14 @@ def export(
     data_notes: Path | None,
 ) -> None:
     """Turn a finished RUN into a bundle: float32 and int8 .tflite, calibrated, with its model card."""
-    from .export import ExportSettings
-    from .export import export as export_bundle
-    from .verify import comparison_table
-
     try:
         notes = data_notes.read_text(encoding="utf-8") if data_notes else None
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{data_notes} is no text in UTF-8: {error}") from error
+    from .export import ExportSettings
+    from .export import export as export_bundle
+    from .verify import comparison_table
+
     given = {"license": license_, "data_notes": notes}
     settings = ExportSettings(name or run_folder.resolve().name, **{k: v for k, v in given.items() if v})
     comparisons = export_bundle(run_folder, output, settings, crops=crops, progress=_say)

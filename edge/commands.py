@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -71,7 +70,6 @@ def scan(
     from .runtime import silent_stderr
     from .scan import expand_paths
 
-    warnings.filterwarnings("ignore", module="PIL")  # whatever is wrong with a file, its row says
     output = None if output == _DASH else output
     if output is not None and output.exists():
         raise SourceError(f"{output} exists already; choose another file with -o")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,12 @@ def read_image(source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) 
     try:
         if isinstance(source, Path) and not source.is_file():
             raise ImageError("not a file that can be read" if source.exists() else "no such file")
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
-            _check_size(image.size, max_megapixels)
-            image.load()
-            return np.array(_to_rgb(_upright(image)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata: what is wrong with the pixels comes as an error
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
+                _check_size(image.size, max_megapixels)
+                image.load()
+                return np.array(_to_rgb(_upright(image)))
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:

@@ -85,7 +85,11 @@ def test_a_missing_column_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "facetell merge"), (b"\xff\xfep\x00", "not a manifest"), (b"\x89PNG\r\n\x1a\n", "not a manifest")],
+    [
+        (None, "facetell merge"),
+        (b"\xff\xfep\x00", "not a manifest|cannot be read"),
+        (b"\x89PNG\r\n\x1a\n", "not a manifest"),
+    ],
     ids=["missing", "utf-16", "a picture"],
 )
 def test_a_file_that_is_no_manifest_is_refused(content: bytes | None, reason: str, tmp_path: Path) -> None:
