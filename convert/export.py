@@ -16,12 +16,12 @@ import numpy as np
 
 from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST
 from ..edge.calibration import Calibration, fit_calibration
+from ..edge.crops import read_crop
 from ..edge.errors import DatasetError
 from ..edge.faces import centre
 from ..edge.files import new_folder
 from ..edge.manifest import LABELS, Record, read_manifest, select
 from ..edge.run import MODEL_FILE, Run, check_split
-from ..edge.scoring import read_crop
 from .card import NOTICE, model_card
 from .metadata import with_metadata
 from .tflite import convert

@@ -7,20 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import DatasetError, ImageError
+from .crops import read_crop
 from .faces import centre
-from .images import read_image
 from .manifest import Record
 
 _BATCH = 64
-
-
-def read_crop(crops: Path, record: Record) -> np.ndarray:
-    """Return a stored crop, (S, S, 3) uint8 RGB; raises DatasetError naming the file when it cannot be read."""
-    try:
-        return read_image(crops / record.path)
-    except ImageError as error:
-        raise DatasetError(f"{crops / record.path}: {error}; make the crops again with: facetell crop") from error
 
 
 def score_crops(

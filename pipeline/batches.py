@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from ..edge.crops import read_crop
 from ..edge.manifest import LABELS, Record
-from ..edge.scoring import read_crop
 from .augment import augment
 
 

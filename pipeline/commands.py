@@ -85,7 +85,7 @@ def crop(
     dataset: Path, output: Path, faces: str, pre_cropped: bool, margin_ratio: float | None, workers: int | None
 ) -> None:
     """Cut the faces out of a merged DATASET; can be stopped and run again."""
-    from .crop import MARGIN_RATIO, CropSettings
+    from ..edge.crops import MARGIN_RATIO, CropSettings
     from .crop import crop as crop_faces
 
     settings = CropSettings(margin_ratio=margin_ratio or MARGIN_RATIO, faces=faces, pre_cropped=pre_cropped)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,41 +21,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..edge.crops import CROP_SETTINGS, CropSettings
 from ..edge.errors import DatasetError, ImageError, SourceError
 from ..edge.faces import Face, crop_face, largest_face, resize_face, saved_size_px
 from ..edge.files import claim_folder, replacing, write_text
 from ..edge.images import read_image
 from ..edge.manifest import MANIFEST, Record, read_manifest, read_skipped, write_manifest, write_skipped
 
-SETTINGS = "crop.json"
-MIN_FACE_SCORE = 0.5
-MARGIN_RATIO = 1.0
-"""Side of the network's square over the longer side of the face box: brows to chin and both cheeks, no background. Sets
-of tight crops have no more to give, and every set must be framed alike."""
-
 _JOURNAL = "crop.partial.jsonl"
-
-
-@dataclass(frozen=True)
-class CropSettings:
-    """How faces become crops; a bundle carries it on, so that the edge cuts them alike."""
-
-    input_size_px: int = 224
-    """The network's input; stored crops are a seventh larger."""
-    margin_ratio: float = MARGIN_RATIO
-    min_face_score: float = MIN_FACE_SCORE
-    faces: str = "largest"
-    """largest or all."""
-    pre_cropped: bool = False
-    """The pictures are face crops already: only resize them."""
-
-
-def read_settings(crops: Path) -> CropSettings:
-    """Return the settings that a crops folder was made with; raises DatasetError when it is no such folder."""
-    try:
-        return CropSettings(**json.loads((crops / SETTINGS).read_text())["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{crops} is not a crops folder; make it with: facetell crop DATASET -o {crops}") from error
 
 
 def crop(
@@ -78,7 +51,7 @@ def crop(
     records = read_manifest(dataset)
     described = sorted(f"{r.sha256} {r.label} {r.source} {r.group} {r.stated_split}" for r in records)
     pictures_sha256 = hashlib.sha256("\n".join(described).encode("utf-8", "surrogateescape")).hexdigest()
-    claim_folder(output, SETTINGS, {"settings": asdict(settings), "pictures_sha256": pictures_sha256})
+    claim_folder(output, CROP_SETTINGS, {"settings": asdict(settings), "pictures_sha256": pictures_sha256})
     if (output / MANIFEST).exists():
         return read_manifest(output), read_skipped(output)
     done = _read_journal(output)

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ..edge.crops import read_crop
 from ..edge.errors import DatasetError
 from ..edge.manifest import EXCLUDED, LABELS, SPLITS, Record, read_manifest, split_sha256, write_manifest
-from ..edge.scoring import read_crop
 
 _PARTS = 20  # ratios are kept to a twentieth
 

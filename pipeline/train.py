@@ -18,13 +18,13 @@ import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from ..edge.calibration import choose_thresholds, fit_calibration
+from ..edge.crops import read_crop_settings
 from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
 from ..edge.scoring import score_crops
 from .backbones import BACKBONE_LAYER, NAME, build_model, load_model
 from .batches import TrainingBatches
-from .crop import read_settings
 from .plots import plot_history
 
 HISTORY = "history.csv"
@@ -93,7 +93,7 @@ def train(
     """
     records = read_manifest(crops)
     training, validation = select(records, "train"), select(records, "validation")
-    crop_settings = read_settings(crops)
+    crop_settings = read_crop_settings(crops)
     size_px = crop_settings.input_size_px
     epochs = settings.epochs or default_epochs(len(training))
     settings = replace(settings, epochs=epochs)
@@ -240,7 +240,7 @@ def _finish(
 ) -> Run:
     """Calibrate the best model on the validation split, draw the curves and write run.json."""
     model = load_model(output / MODEL_FILE)
-    crop_settings = read_settings(crops)
+    crop_settings = read_crop_settings(crops)
     validation = select(records, "validation")
     raw = score_crops(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
     labels = np.array([record.is_fake for record in validation])

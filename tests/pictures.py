@@ -81,7 +81,8 @@ def record(path: str, label: str, **known: str) -> Record:
 
 def tiny_crops(work: Path) -> Path:
     """Return a folder of 24 face crops of the portraits, split."""
-    from facetell.pipeline.crop import CropSettings, crop
+    from facetell.edge.crops import CropSettings
+    from facetell.pipeline.crop import crop
     from facetell.pipeline.merge import merge
     from facetell.pipeline.sources import open_sources
     from facetell.pipeline.split import split

@@ -14,7 +14,7 @@ from ..pictures import pattern, record, save, warm_weights
 @pytest.fixture(scope="session")
 def small_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """16 training, 8 validation and 8 test pictures of 37 px, half of each real: enough to train a network of 32 px."""
-    from facetell.pipeline.crop import CropSettings
+    from facetell.edge.crops import CropSettings
 
     folder = tmp_path_factory.mktemp("small") / "crops"
     records = [

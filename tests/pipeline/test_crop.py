@@ -14,11 +14,12 @@ from PIL import Image
 pytest.importorskip("mediapipe")
 
 from facetell.edge.bundle import Bundle
+from facetell.edge.crops import MARGIN_RATIO, MIN_FACE_SCORE, CropSettings, read_crop_settings
 from facetell.edge.errors import DatasetError
 from facetell.edge.faces import FaceFinder, crop_face, largest_face, resize_face
 from facetell.edge.images import read_image
 from facetell.edge.manifest import read_manifest
-from facetell.pipeline.crop import MARGIN_RATIO, MIN_FACE_SCORE, CropSettings, crop, read_settings
+from facetell.pipeline.crop import crop
 from facetell.pipeline.merge import merge
 from facetell.pipeline.sources import open_sources
 
@@ -102,7 +103,7 @@ def test_a_picture_without_a_face_is_reported_not_guessed(work: Path, crops: Pat
 
 
 def test_the_settings_stand_beside_the_crops(crops: Path) -> None:
-    assert read_settings(crops) == CropSettings(input_size_px=224, margin_ratio=1.0, faces="largest")
+    assert read_crop_settings(crops) == CropSettings(input_size_px=224, margin_ratio=1.0, faces="largest")
 
 
 @pytest.mark.parametrize(("faces", "count"), [("largest", 1), ("all", 2)])
@@ -149,7 +150,8 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with Ctrl-C ignored
 import os, sys
 from pathlib import Path
-from facetell.pipeline.crop import CropSettings, crop
+from facetell.edge.crops import CropSettings
+from facetell.pipeline.crop import crop
 
 def progress(done, total):
     if done == 9:
@@ -271,4 +273,4 @@ def test_settings_of_another_folder_are_an_error(tmp_path: Path, content: str | 
     if content is not None:
         (tmp_path / "crop.json").write_text(content)
     with pytest.raises(DatasetError, match="not a crops folder"):
-        read_settings(tmp_path)
+        read_crop_settings(tmp_path)

@@ -1,0 +1,49 @@
+"""A folder of stored face crops, as `facetell crop` makes it and training, evaluation and export read it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import DatasetError, ImageError
+from .images import read_image
+from .manifest import Record
+
+CROP_SETTINGS = "crop.json"
+MIN_FACE_SCORE = 0.5
+MARGIN_RATIO = 1.0
+"""Side of the network's square over the longer side of the face box: brows to chin and both cheeks, no background. Sets
+of tight crops have no more to give, and every set must be framed alike."""
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How faces become crops; a bundle carries it on, so that the edge cuts them alike."""
+
+    input_size_px: int = 224
+    """The network's input; stored crops are a seventh larger."""
+    margin_ratio: float = MARGIN_RATIO
+    min_face_score: float = MIN_FACE_SCORE
+    faces: str = "largest"
+    """largest or all."""
+    pre_cropped: bool = False
+    """The pictures are face crops already: only resize them."""
+
+
+def read_crop_settings(crops: Path) -> CropSettings:
+    """Return the settings that a crops folder was made with; raises DatasetError when it is no such folder."""
+    try:
+        return CropSettings(**json.loads((crops / CROP_SETTINGS).read_text())["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{crops} is not a crops folder; make it with: facetell crop DATASET -o {crops}") from error
+
+
+def read_crop(crops: Path, record: Record) -> np.ndarray:
+    """Return a stored crop, (S, S, 3) uint8 RGB; raises DatasetError naming the file when it cannot be read."""
+    try:
+        return read_image(crops / record.path)
+    except ImageError as error:
+        raise DatasetError(f"{crops / record.path}: {error}; make the crops again with: facetell crop") from error
