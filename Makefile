@@ -4,7 +4,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 # TensorFlow 2.17 has wheels up to Python 3.12; above that the edge package is installed and tested alone.
 EXTRAS := $(shell $(PYTHON) -c "import sys; print('train,dev' if sys.version_info < (3, 13) else 'dev')")
 
-.PHONY: demo test check samples clean
+.PHONY: demo test check clients samples clean
 
 demo: .venv-demo/ready  ## install the light edge package and scan the samples with the shipped model
 	.venv-demo/bin/facetell scan samples --format table
@@ -18,9 +18,14 @@ check: .venv/ready  ## style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/basedpyright --pythonpath .venv/bin/python
 
-samples: .venv/ready  ## make the pictures in samples/ and the README's again
+# What is not installed is skipped, and said. Debian: apt install chromium nodejs npm
+clients: .venv/ready  ## run the exported files where phones and browsers would
+	.venv/bin/python -m pytest -rs tests/clients
+
+samples: .venv/ready  ## make the pictures in samples/, the README's and docs/golden.json again
 	.venv/bin/python -m facetell.tools.make_samples samples
 	.venv/bin/python -m facetell.tools.readme_picture samples docs/verdicts.jpg
+	.venv/bin/python -m facetell.tools.make_golden samples models/default docs/golden.json
 
 clean:
 	rm -rf .venv .venv-demo build *.egg-info

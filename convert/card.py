@@ -9,7 +9,7 @@ from typing import Any
 from ..edge.calibration import Thresholds
 from ..edge.faces import saved_size_px
 from ..edge.run import Run
-from .verify import Comparison, comparison_table
+from .verify import MAX_AUC_LOSS, MAX_MEAN_DRIFT, MIN_AGREEMENT, Comparison, comparison_table
 
 NOTICE = """\
 face_detector.tflite is the BlazeFace short-range model of MediaPipe
@@ -53,14 +53,14 @@ def model_card(
 {_FRONT_MATTER.format(license=json.dumps(manifest["license"]))}
 # {manifest["name"]} {manifest["version"]}
 
-Tells real faces from fake ones. {run.backbone}, {size} x {size} pixels, float32 and int8, for phones, Raspberry Pis,
-laptops and servers. Made and read by facetell; any TFLite runtime can run it.
+Tells real faces from fake ones. {run.backbone}, {size} x {size} pixels, {_listed(list(manifest["files"]))}, for phones,
+Raspberry Pis, laptops and servers. Made and read by facetell; any TFLite runtime can run it.
 
 ## Use
 
 {_crop(manifest, run)}
-Give raw RGB 0..255 to `float32.tflite` (float32) or `int8.tflite` (uint8). The outputs are [real, fake]; the calibrated
-probability is sigmoid(logit(fake) / temperature + bias) with the values in `model.json`.
+Give raw RGB 0..255 to `float32.tflite` or `float16.tflite` as float32, to `int8.tflite` as uint8. The outputs are
+[real, fake] as float32. {_calibration(manifest)}
 
 Fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}, uncertain between: {thresholds.chosen_at}.
 
@@ -77,9 +77,12 @@ License of the model: {manifest["license"]}.
 {measured or "This model was exported before it was evaluated."}
 
 The files against the Keras model, on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops; the
-split that chose the best epoch, the calibration and the thresholds):
+split that chose the best epoch, the calibration and the thresholds), at the thresholds above; ms is one invocation in
+one thread:
 
 {chr(10).join(comparison_table(comparisons))}
+
+{_int8(manifest)}
 
 ## Limits
 
@@ -99,6 +102,37 @@ def _crop(manifest: dict[str, Any], run: Run) -> str:
         f"Find the face with `{manifest['face']['file']}` (BlazeFace short range, score at least "
         f"{run.min_face_score}), cut the square {run.margin_ratio} times the longer side of its box, moved into the "
         f"picture, and resize it to {size} x {size}."
+    )
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _calibration(manifest: dict[str, Any]) -> str:
+    if all((entry["temperature"], entry["bias"]) == (1, 0) for entry in manifest["files"].values()):
+        return "They are calibrated."
+    return "The calibrated p_fake is sigmoid(logit(fake) / temperature + bias), with the values in `model.json`."
+
+
+def _int8(manifest: dict[str, Any]) -> str:
+    tried = manifest["metrics"]["int8_rungs"]
+    lines = [
+        f"- {rung['rung']}: {rung['error']}"
+        if "error" in rung
+        else f"- {rung['rung']}: {'holds' if rung['holds'] else 'does not hold'}; on {rung['runtime']}, its worst: AUC "
+        f"loss {rung['auc_loss']:+.4f}, same verdict {rung['agreement']:.2%}, mean drift {rung['mean_drift']:.4f}"
+        for rung in tried
+    ]
+    shipped = "int8" in manifest["files"]
+    head = "How int8 was made, step by step until one held" if shipped else "There is no int8 file, since none held"
+    return "\n".join(
+        [
+            f"{head} (at most {MAX_AUC_LOSS} of AUC lost, at least {MIN_AGREEMENT:.1%} the same verdict, at most "
+            f"{MAX_MEAN_DRIFT} mean drift, wherever it was run):",
+            "",
+            *lines,
+        ]
     )
 
 

@@ -1,34 +1,38 @@
-"""From a finished run to a bundle."""
+"""From a finished run, or a model trained elsewhere, to a bundle."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+import platform
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
-from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST
-from ..edge.calibration import Calibration, fit_calibration
-from ..edge.crops import read_crop
-from ..edge.errors import DatasetError
-from ..edge.faces import centre
+from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, load_bundle
+from ..edge.calibration import Calibration, choose_thresholds, fit_calibration
+from ..edge.crops import read_crop_settings
+from ..edge.errors import DatasetError, ModelError
 from ..edge.files import new_folder
-from ..edge.manifest import LABELS, Record, read_manifest, select
+from ..edge.manifest import LABELS, balanced_sample, read_manifest, select, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_split
+from ..edge.scoring import score_crops
 from .card import NOTICE, model_card
+from .foreign import load_foreign
+from .ladder import CALIBRATION_CROPS, RUNGS, build
 from .metadata import with_metadata
-from .tflite import convert
-from .verify import Comparison, compare, load_keras, score_bundle, score_keras
+from .tflite import convert, with_calibration
+from .verify import HERE, Comparison, compare, find_places, keras_row, load_keras, measure
 
-CALIBRATION_CROPS = 320
-"""Training crops, balanced over sources and labels, that set the int8 ranges."""
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -41,132 +45,208 @@ class ExportSettings:
     """Markdown for the model card: the training data and its terms."""
 
 
-def export(
-    run_folder: Path,
-    output: Path,
-    settings: ExportSettings,
-    *,
-    crops: Path | None = None,
-    progress: Callable[[str], None] = lambda step: None,
-) -> list[Comparison]:
-    """Write a run's bundle and return how its files compare with the Keras model on the validation split.
+@dataclass(frozen=True)
+class Subject:
+    """What is exported: a Keras model and what is known of its training."""
 
-    Raises DatasetError when the run or its crops cannot be read or were split again, or output exists.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DatasetError(f"{output} exists already; choose another folder with -o, or delete it first")
+    model: Any
+    """(B, S, S, 3) float32 RGB 0..255 to raw p_fake (B, 1)."""
+    size_bytes: int
+    crops: Path
+    run: Run
+    reports: Sequence[dict[str, Any]]
+    """The report.json of its evaluations."""
+
+
+def from_run(run_folder: Path, crops: Path | None = None) -> Subject:
+    """Return a finished run; raises DatasetError when it is none or its crops were split again."""
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
     records = read_manifest(crops)
-    training, validation = select(records, "train"), select(records, "validation")
-    check_split(run_folder, training + validation)
-    progress("converting to float32 and int8")
-    keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
-    model = load_keras(run_folder)
-    images = [
-        centre(read_crop(crops, record), run.input_size_px) for record in balanced_sample(training, CALIBRATION_CROPS)
-    ]
-    files = {
-        name: with_metadata(content, settings.name, settings.license)
-        for name, content in convert(model, images).items()
-    }
-    with new_folder(output) as partial:
-        manifest = _write_files(partial, run, settings, files)
-        comparisons = _calibrate(partial, manifest, run_folder, crops, validation, progress)
-        card = model_card(manifest, run, _reports(run_folder, run.split_sha256), comparisons, settings.data_notes)
-        (partial / CARD).write_text(card, encoding="utf-8")
-    return comparisons
+    check_split(run_folder, select(records, "train") + select(records, "validation"))
+    reports = [json.loads(path.read_text()) for path in sorted(run_folder.glob("evaluation-*/report.json"))]
+    reports = [report for report in reports if report["split_sha256"] == run.split_sha256]
+    return Subject(load_keras(run_folder), (run_folder / MODEL_FILE).stat().st_size, crops, run, reports)
 
 
-def balanced_sample(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
-    """Return about count records, as many of each source and label as there are, drawn without replacement."""
-    rng = np.random.default_rng(seed)
-    strata: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        strata[record.source, record.label].append(record)
-    each = -(-count // len(strata))
-    chosen: list[Record] = []
-    for _, members in sorted(strata.items()):
-        picks = rng.choice(len(members), min(each, len(members)), replace=False)
-        chosen += [members[index] for index in sorted(picks)]
-    return chosen
+def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trust: bool) -> Subject:
+    """Return a model that was trained elsewhere, calibrated on the validation split of crops of its input's size.
 
-
-def _write_files(folder: Path, run: Run, settings: ExportSettings, files: dict[str, bytes]) -> dict[str, Any]:
-    """Write everything but the card into folder and return the manifest, not yet calibrated for int8."""
-    finder = _face_detector().read_bytes()
-    (folder / FACE_DETECTOR).write_bytes(finder)
-    (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
-    (folder / LABELS_FILE).write_text("\n".join(LABELS) + "\n", encoding="utf-8")
-    for precision, content in files.items():
-        (folder / f"{precision}.tflite").write_bytes(content)
-    manifest = {
-        "format": FORMAT,
-        "name": settings.name,
-        "version": hashlib.sha256(files["float32"]).hexdigest()[:8],
-        "backbone": run.backbone,
-        "input": {"size": run.input_size_px, "color": "RGB", "range": [0, 255]},
-        "face": {
-            "file": FACE_DETECTOR,
-            "sha256": hashlib.sha256(finder).hexdigest(),
-            "min_score": run.min_face_score,
-            "margin_ratio": run.margin_ratio,
-            "pre_cropped": run.pre_cropped,
-        },
-        "files": {
-            precision: {
-                "file": f"{precision}.tflite",
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "size_bytes": len(content),
-            }
-            | asdict(run.calibration)
-            for precision, content in files.items()
-        },
-        "thresholds": asdict(run.thresholds),
-        "metrics": {},
-        "trained_on": _trained_on(run),
-        "license": settings.license,
-        "created_with": run.versions,
-    }
-    _write_manifest(folder, manifest)
-    return manifest
-
-
-def _calibrate(
-    folder: Path,
-    manifest: dict[str, Any],
-    run_folder: Path,
-    crops: Path,
-    validation: Sequence[Record],
-    progress: Callable[[str], None],
-) -> list[Comparison]:
-    """Give the int8 file a calibration of its own, measure both files and write the final manifest."""
+    Raises ModelError when it cannot be used, DatasetError when the crops are of another size or lack a label.
+    """
+    model = load_foreign(path, pixel_range=pixel_range, positive=positive, trust=trust)
+    cut, size_px = read_crop_settings(crops), int(model.input_shape[1])
+    if cut.input_size_px != size_px:
+        raise DatasetError(
+            f"{path} takes {size_px} x {size_px} pixels, the crops are made for {cut.input_size_px}; make others with: "
+            f"facetell crop DATASET -o CROPS --size {size_px}"
+        )
+    records = read_manifest(crops)
+    validation = select(records, "validation")
+    raw = score_crops(model.predict_on_batch, crops, validation, size_px)
     labels = np.array([record.is_fake for record in validation])
-    run = Run.read(run_folder)
-    keras_bytes = (run_folder / MODEL_FILE).stat().st_size
-    progress("scoring the validation crops with keras")
-    reference = score_keras(run_folder, crops, validation)
-    comparisons = [compare("keras", reference, reference, labels, run.thresholds, keras_bytes)]
-    for precision, entry in manifest["files"].items():
-        progress(f"scoring the validation crops with {precision}")
-        p_fake = score_bundle(folder, crops, validation, precision)
-        if precision != "float32":
-            # What quantisation shifts on average is refitted; on top of the float calibration, since both are affine.
-            refit = fit_calibration(p_fake, labels)
-            refitted = Calibration(
-                entry["temperature"] * refit.temperature, entry["bias"] / refit.temperature + refit.bias
+    calibration = fit_calibration(raw, labels)
+    run = Run(
+        backbone=f"trained elsewhere ({path.name})",
+        crops=str(crops.resolve()),
+        split_sha256=split_sha256(records),
+        input_size_px=size_px,
+        margin_ratio=cut.margin_ratio,
+        min_face_score=cut.min_face_score,
+        pre_cropped=cut.pre_cropped,
+        calibration=calibration,
+        thresholds=choose_thresholds(calibration.apply(raw), labels, [record.source for record in validation]),
+        validation_auc=float(roc_auc_score(labels, raw)),
+        pictures=dict(sorted(Counter(f"{r.source} {r.label} {r.split}" for r in validation).items())),
+        arguments={"pixel_range": pixel_range, "positive": positive},
+        versions={"python": platform.python_version()} | {name: version(name) for name in ("tensorflow", "keras")},
+    )
+    return Subject(model, path.stat().st_size, crops, run, [])
+
+
+def export(
+    subject: Subject,
+    output: Path,
+    settings: ExportSettings,
+    *,
+    pythons: Sequence[Sequence[str]] = (HERE,),
+    progress: Progress = lambda step: None,
+) -> list[Comparison]:
+    """Write a bundle and return how its files compare with the Keras model on the validation crops.
+
+    int8 is tried rung by rung until it holds on every runtime of every Python; if it never does, the bundle goes
+    without. Raises DatasetError when output exists, ModelError when a file cannot be scored.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise DatasetError(f"{output} exists already; choose another folder with -o, or delete it first")
+    with new_folder(output) as partial:
+        return _Export(subject, partial, settings, pythons, progress).write()
+
+
+class _Export:
+    """One bundle in the making: files are added to it, each measured wherever it is to run."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        folder: Path,
+        settings: ExportSettings,
+        pythons: Sequence[Sequence[str]],
+        progress: Progress,
+    ) -> None:
+        self.subject, self.run, self.settings = subject, subject.run, settings
+        self.crops, self.folder, self.progress = subject.crops, folder, progress
+        records = read_manifest(self.crops)
+        self.training, self.validation = select(records, "train"), select(records, "validation")
+        self.labels = np.array([record.is_fake for record in self.validation])
+        self.places = find_places(pythons)
+        progress("scoring with keras")
+        raw = score_crops(subject.model.predict_on_batch, self.crops, self.validation, self.run.input_size_px)
+        self.reference = self.run.calibration.apply(raw)
+        self.comparisons = [keras_row(self.reference, self.labels, subject.size_bytes)]
+        self.manifest = self._manifest()
+
+    def write(self) -> list[Comparison]:
+        finder = _face_detector().read_bytes()
+        (self.folder / FACE_DETECTOR).write_bytes(finder)
+        (self.folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
+        (self.folder / LABELS_FILE).write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+        self.manifest["face"]["sha256"] = hashlib.sha256(finder).hexdigest()
+        self.progress("converting to float32 and float16")
+        keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
+        model, calibration = with_calibration(self.subject.model, self.run.calibration)
+        files = convert(model)
+        for precision, content in files.items():
+            self._add(precision, content, calibration)
+            self.comparisons += self._measured(precision)
+        self._climb(files["float32"], calibration)
+        card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings.data_notes)
+        (self.folder / CARD).write_text(card, encoding="utf-8")
+        return self.comparisons
+
+    def _climb(self, float32: bytes, calibration: Calibration) -> None:
+        sample = balanced_sample(self.training, CALIBRATION_CROPS)
+        tried = self.manifest["metrics"]["int8_rungs"] = []
+        for rung in RUNGS:
+            self.progress(f"int8, {rung.name}")
+            try:
+                content = build(rung, float32, self.crops, self.training, sample, self.progress)
+            except ModelError as error:
+                tried.append({"rung": rung.name, "holds": False, "error": str(error)})
+                self.progress(str(error))
+                continue
+            self._add("int8", content, calibration, rung=rung.name)
+            measured = self._measured("int8")
+            holds = all(comparison.holds for comparison in measured)
+            worst = min(measured, key=lambda comparison: comparison.agreement)
+            tried.append({"rung": rung.name, "holds": holds} | asdict(worst))
+            if holds:
+                self.comparisons += measured
+                self._write_manifest()
+                return
+            self.progress(
+                f"int8, {rung.name}, does not hold on {worst.runtime}: AUC loss {worst.auc_loss:+.4f}, same verdict "
+                f"{worst.agreement:.2%}, mean drift {worst.mean_drift:.4f}"
             )
-            entry |= asdict(refitted)
-            p_fake = refit.apply(p_fake)
-        comparison = compare(precision, p_fake, reference, labels, run.thresholds, entry["size_bytes"])
-        comparisons.append(comparison)
-        manifest["metrics"][precision] = {"split": "validation", "pictures": len(validation)} | asdict(comparison)
-    _write_manifest(folder, manifest)
-    return comparisons
+        (self.folder / "int8.tflite").unlink(missing_ok=True)
+        self.manifest["files"].pop("int8", None)
+        self.manifest["metrics"].pop("int8", None)
+        self._write_manifest()
 
+    def _add(self, precision: str, content: bytes, calibration: Calibration, **known: str) -> None:
+        content = with_metadata(content, self.settings.name, self.settings.license)
+        name = f"{precision}.tflite"
+        (self.folder / name).write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.manifest["files"][precision] = (
+            {"file": name, "sha256": sha256, "size_bytes": len(content)} | asdict(calibration) | known
+        )
+        if precision == "float32":
+            self.manifest["version"] = sha256[:8]
+        self._write_manifest()
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    def _measured(self, precision: str) -> list[Comparison]:
+        """Compare a file everywhere, and note it in the manifest."""
+        bundle = load_bundle(self.folder)
+        comparisons = []
+        for place in self.places:
+            rows = measure(self.folder, bundle, [precision], place, self.crops, self.validation, self.progress)
+            for _, p_fake, latency_ms in rows:
+                comparisons.append(compare(precision, place, p_fake, self.reference, self.labels, bundle, latency_ms))
+        measured = [asdict(comparison) for comparison in comparisons]
+        self.manifest["metrics"][precision] = {
+            "split": "validation",
+            "pictures": len(self.validation),
+            "measured": measured,
+        }
+        self._write_manifest()
+        return comparisons
+
+    def _manifest(self) -> dict[str, Any]:
+        run = self.run
+        return {
+            "format": FORMAT,
+            "name": self.settings.name,
+            "version": "",
+            "backbone": run.backbone,
+            "input": {"size": run.input_size_px, "color": "RGB", "range": [0, 255]},
+            "face": {
+                "file": FACE_DETECTOR,
+                "sha256": "",
+                "min_score": run.min_face_score,
+                "margin_ratio": run.margin_ratio,
+                "pre_cropped": run.pre_cropped,
+            },
+            "files": {},
+            "thresholds": asdict(run.thresholds),
+            "metrics": {},
+            "trained_on": _trained_on(run),
+            "license": self.settings.license,
+            "created_with": run.versions,
+        }
+
+    def _write_manifest(self) -> None:
+        (self.folder / MANIFEST).write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def _face_detector() -> Path:
@@ -183,8 +263,3 @@ def _trained_on(run: Run) -> list[str]:
         if split == "train":
             counts[source].append(f"{number} {label}")
     return [f"{source} ({', '.join(numbers)})" for source, numbers in sorted(counts.items())]
-
-
-def _reports(run_folder: Path, split_sha256: str) -> list[dict[str, Any]]:
-    reports = [json.loads(path.read_text()) for path in sorted(run_folder.glob("evaluation-*/report.json"))]
-    return [report for report in reports if report["split_sha256"] == split_sha256]

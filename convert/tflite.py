@@ -3,47 +3,54 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from ..edge.calibration import Calibration
 from ..edge.runtime import silent_stderr
 
+FLOAT_PRECISIONS = ("float32", "float16")
 
-def convert(model: keras.Model, calibration_crops: Iterable[np.ndarray]) -> dict[str, bytes]:
-    """Return the model, (1, S, S, 3) RGB 0..255 to p_fake (1, 1), as .tflite files by precision.
 
-    float32 takes a float32 tensor. int8 takes and gives uint8 and is quantised per channel on calibration_crops,
-    (S, S, 3) uint8 RGB.
+def convert(model: keras.Model, precisions: Sequence[str] = FLOAT_PRECISIONS) -> dict[str, bytes]:
+    """Return the model, (B, S, S, 3) RGB 0..255 to p_fake (B, 1), as .tflite files by precision.
+
+    Both take and give float32 tensors; float16 stores the weights in half the size.
     """
-    image = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="image")
+    size_px = model.input_shape[1]
+    image = keras.Input(batch_shape=(1, size_px, size_px, 3), name="image")
     p_fake = model(image, training=False)
     both = keras.Model(image, keras.layers.Concatenate(name="real_fake")([1.0 - p_fake, p_fake]))
+    signature = [tf.TensorSpec((1, size_px, size_px, 3), tf.float32, name="image")]  # browsers want a fixed batch
     with tempfile.TemporaryDirectory() as folder, silent_stderr():
         # The only route that works for Keras 3; from_concrete_functions aborts the whole process.
-        both.export(folder, verbose=False)
-        return {"float32": _converter(folder).convert(), "int8": _int8_converter(folder, calibration_crops).convert()}
+        both.export(folder, verbose=False, input_signature=signature)
+        return {precision: _converter(folder, precision).convert() for precision in precisions}
 
 
-def _converter(folder: str) -> Any:
+def with_calibration(model: Any, calibration: Calibration) -> tuple[Any, Calibration]:
+    """Return the model with its calibration inside, and the one that is then left to be applied.
+
+    A network that ends in a sigmoid takes it into the last weights; for any other it is left as it is.
+    """
+    head = model.layers[-1]
+    if not (isinstance(head, keras.layers.Dense) and head.units == 1 and head.activation is keras.activations.sigmoid):
+        return model, calibration
+    kernel, bias = head.get_weights()
+    calibrated = keras.models.clone_model(model)
+    calibrated.set_weights(model.get_weights())
+    calibrated.layers[-1].set_weights(
+        [kernel / calibration.temperature, bias / calibration.temperature + calibration.bias]
+    )
+    return calibrated, Calibration()
+
+
+def _converter(folder: str, precision: str) -> Any:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-    # Per-channel dense weights need FULLY_CONNECTED 12, which tflite-runtime 2.14 lacks and crashes on for arm64.
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    return converter
-
-
-def _int8_converter(folder: str, crops: Iterable[np.ndarray]) -> Any:
-    def representative() -> Iterator[list[np.ndarray]]:
-        for crop in crops:
-            yield [crop[np.newaxis].astype(np.float32)]
-
-    converter = _converter(folder)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8
-    converter.inference_output_type = tf.uint8
+    if precision == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
     return converter

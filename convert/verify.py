@@ -1,11 +1,12 @@
-"""Whether a bundle's files say what the Keras model says, each scored in a process of its own."""
+"""Whether a bundle's files say what the Keras model says: every file, every runtime, each in a process of its own."""
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,32 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from ..edge.bundle import load_bundle
-from ..edge.calibration import Thresholds
+from ..edge.bundle import Bundle, load_bundle
+from ..edge.calibration import Calibration, Thresholds
 from ..edge.errors import DatasetError, ModelError
-from ..edge.manifest import Record, read_manifest, select
+from ..edge.files import replacing, write_text
+from ..edge.manifest import Record, balanced_sample, read_manifest, select
 from ..edge.run import MODEL_FILE, RUN_FILE, Run, check_split
-from ..edge.runtime import installed_runtimes
 from ..edge.scoring import score_crops
+from .plots import plot_scores
+
+MAX_AUC_LOSS = 0.005
+MIN_AGREEMENT = 0.985
+MAX_MEAN_DRIFT = 0.02
+
+TABLE, SCORES, PLOT = "table.md", "scores.csv", "scores.png"
+
+HERE = (sys.executable,)
+"""The command that runs this Python."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One way to score the crops against the reference."""
+    """One file on one runtime against the reference."""
 
-    name: str
+    file: str
+    runtime: str
+    processor: str
     auc: float
     auc_loss: float
     """Of the reference's AUC; negative where this one is better."""
@@ -36,9 +49,30 @@ class Comparison:
     mean_drift: float
     """Mean and largest |difference of calibrated p_fake|."""
     max_drift: float
-    real_called_fake: float
-    """Share of the real faces, at the bundle's thresholds."""
     size_bytes: int
+    latency_ms: float | None = None
+    """Of one invocation in one thread."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is as good as the reference."""
+        return (
+            abs(self.auc_loss) <= MAX_AUC_LOSS and self.agreement >= MIN_AGREEMENT and self.mean_drift <= MAX_MEAN_DRIFT
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """A Python that has facetell, and a TFLite runtime in it."""
+
+    python: tuple[str, ...]
+    runtime: str
+    runtime_version: str
+    processor: str
+
+    def __str__(self) -> str:
+        """Return what a reader knows it by."""
+        return f"{self.runtime} {self.runtime_version} on {self.processor}"
 
 
 def verify(
@@ -47,38 +81,72 @@ def verify(
     *,
     run_folder: Path | None = None,
     split: str = "validation",
-    progress: Callable[[str], None] = lambda name: None,
+    sample: int | None = None,
+    output: Path | None = None,
+    pythons: Sequence[Sequence[str]] = (HERE,),
+    progress: Callable[[str], None] = lambda step: None,
 ) -> list[Comparison]:
-    """Score one split of crops with Keras and with every file of a bundle on every installed runtime.
+    """Score one split of crops, or a balanced sample, with Keras and every file of a bundle on every runtime there is.
 
     The reference, first in the list, is the Keras model of the run that the bundle lies in, or of run_folder; without
-    one it is the float32 file.
+    one it is the float32 file. The table, the scores and a plot go to output, or to the run's verification-SPLIT.
 
     Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label, was changed since
     the training, or run_folder holds no run.
     """
     bundle = load_bundle(bundle_path)
     records = select(read_manifest(crops), split)
+    if sample:
+        records = balanced_sample(records, sample)
     labels = np.array([record.is_fake for record in records])
     beside = bundle_path.resolve().parent
     run_folder = run_folder or (beside if (beside / RUN_FILE).exists() else None)
-    scores: dict[str, tuple[np.ndarray, int]] = {}
+    scores: list[np.ndarray] = []
+    comparisons: list[Comparison] = []
     if run_folder is None:
         progress(f"no Keras model in {beside}, so float32 is the reference (--run names another)")
     else:
         check_split(run_folder, records)
-        progress("keras")
-        model_file = run_folder / MODEL_FILE
-        scores["keras"] = score_keras(run_folder, crops, records), model_file.stat().st_size
-    for precision, classifier in bundle.classifiers.items():
-        for runtime in installed_runtimes():
-            name = f"{precision}, {runtime}"
-            progress(name)
-            scores[name] = score_bundle(bundle_path, crops, records, precision, runtime), classifier.size_bytes
-    reference = next(iter(scores.values()))[0]
-    return [
-        compare(name, p_fake, reference, labels, bundle.thresholds, size) for name, (p_fake, size) in scores.items()
-    ]
+        progress("scoring with keras")
+        run, model_file = Run.read(run_folder), run_folder / MODEL_FILE
+        scores.append(score_keras(load_keras(run_folder), run.calibration, crops, records, run.input_size_px))
+        comparisons.append(keras_row(scores[0], labels, model_file.stat().st_size))
+    for place in find_places(pythons):
+        rows = measure(bundle_path, bundle, list(bundle.classifiers), place, crops, records, progress)
+        for precision, p_fake, latency_ms in rows:
+            scores.append(p_fake)
+            comparison = compare(precision, place, p_fake, scores[0], labels, bundle, latency_ms)
+            comparisons.append(comparison)
+    output = output or (run_folder / f"verification-{split}" if run_folder else None)
+    if output:
+        _write(output, records, comparisons, scores, bundle.thresholds)
+    return comparisons
+
+
+def find_places(pythons: Sequence[Sequence[str]]) -> list[Place]:
+    """Return every runtime of some Python commands; raises ModelError for a Python without facetell."""
+    places = []
+    for python in pythons:
+        found = json.loads(_run([*python, "-m", "facetell.edge.latency"]))
+        places += [Place(tuple(python), name, number, found["processor"]) for name, number in found["runtimes"].items()]
+    return places
+
+
+def measure(
+    bundle_path: Path,
+    bundle: Bundle,
+    precisions: Sequence[str],
+    place: Place,
+    crops: Path,
+    records: Sequence[Record],
+    progress: Callable[[str], None],
+) -> Iterator[tuple[str, np.ndarray, float]]:
+    """Yield precision, calibrated p_fake (N,) and milliseconds of files of a bundle's folder in one place."""
+    files = [str((bundle_path / bundle.classifiers[precision].file).resolve()) for precision in precisions]
+    latencies_ms = json.loads(_run([*place.python, "-m", "facetell.edge.latency", place.runtime, *files]))
+    for precision, latency_ms in zip(precisions, latencies_ms, strict=True):
+        progress(f"scoring with {precision}, {place}")
+        yield precision, score_bundle(bundle_path, crops, records, precision, place.runtime, place.python), latency_ms
 
 
 def load_keras(run_folder: Path) -> Any:
@@ -90,37 +158,32 @@ def load_keras(run_folder: Path) -> Any:
         raise ModelError(f"{path} cannot be loaded as a Keras model; train it again: {error}") from error
 
 
-def score_keras(run_folder: Path, crops: Path, records: Sequence[Record]) -> np.ndarray:
-    """Return the calibrated p_fake (N,) of crops by a run's Keras model."""
-    run = Run.read(run_folder)
-    model = load_keras(run_folder)
-    return run.calibration.apply(score_crops(model.predict_on_batch, crops, records, run.input_size_px))
+def score_keras(
+    model: Any, calibration: Calibration, crops: Path, records: Sequence[Record], size_px: int
+) -> np.ndarray:
+    """Return the calibrated p_fake (N,) of crops by a Keras model."""
+    return calibration.apply(score_crops(model.predict_on_batch, crops, records, size_px))
 
 
 def score_bundle(
-    bundle: Path, crops: Path, records: Sequence[Record], precision: str, runtime: str = "auto"
+    bundle: Path,
+    crops: Path,
+    records: Sequence[Record],
+    precision: str,
+    runtime: str = "auto",
+    python: Sequence[str] = HERE,
 ) -> np.ndarray:
     """Return the calibrated p_fake (N,) of crops by `facetell scan` in a process of its own.
 
     A process that has TensorFlow in it may run TensorFlow's interpreter instead of the runtime's.
     Raises ModelError when the process fails, DatasetError when a crop cannot be read.
     """
-    arguments = ["scan", "--pre-cropped", "--quiet", "--format", "jsonl", "--model", str(bundle.resolve())]
-    arguments += ["--precision", precision, "--runtime", runtime, "-"]
     paths = [str((crops / record.path).resolve()) for record in records]
     if missing := [path for path in paths if not Path(path).is_file()]:
         raise DatasetError(f"{missing[0]} is missing; make the crops again with: facetell crop")
-    done = subprocess.run(
-        [sys.executable, "-m", "facetell.tools.cli", *arguments],
-        input="\n".join(paths),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in (0, 3):
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise ModelError(f"the {precision} file cannot be scored with {runtime}: {last}")
-    results = [json.loads(line) for line in done.stdout.splitlines()]
+    command = [*python, "-m", "facetell.tools.cli", "scan", "--pre-cropped", "--quiet", "--format", "jsonl"]
+    command += ["--model", str(bundle.resolve()), "--precision", precision, "--runtime", runtime, "-"]
+    results = [json.loads(line) for line in _run(command, "\n".join(paths)).splitlines()]
     if [result["path"] for result in results] != paths:
         raise DatasetError(f"scan returned {len(results)} results for {len(paths)} crops; a path holds a line break?")
     for result in results:
@@ -130,36 +193,76 @@ def score_bundle(
 
 
 def compare(
-    name: str,
+    file: str,
+    place: Place,
     p_fake: np.ndarray,
     reference: np.ndarray,
     is_fake: np.ndarray,
-    thresholds: Thresholds,
-    size_bytes: int,
+    bundle: Bundle,
+    latency_ms: float | None = None,
 ) -> Comparison:
-    """Return how scores (N,) differ from the reference's (N,)."""
+    """Return how a file's scores (N,) differ from the reference's (N,)."""
+    thresholds = bundle.thresholds
     drift = np.abs(p_fake - reference)
     auc = float(roc_auc_score(is_fake, p_fake))
     same = [thresholds.verdict(a) == thresholds.verdict(b) for a, b in zip(p_fake, reference, strict=True)]
     return Comparison(
-        name=name,
+        file=file,
+        runtime=f"{place.runtime} {place.runtime_version}",
+        processor=place.processor,
         auc=auc,
         auc_loss=float(roc_auc_score(is_fake, reference)) - auc,
         agreement=float(np.mean(same)),
         mean_drift=float(drift.mean()),
         max_drift=float(drift.max()),
-        real_called_fake=float((p_fake[~is_fake] >= thresholds.fake).mean()),
-        size_bytes=size_bytes,
+        size_bytes=bundle.classifiers[file].size_bytes,
+        latency_ms=latency_ms,
     )
+
+
+def keras_row(reference: np.ndarray, is_fake: np.ndarray, size_bytes: int) -> Comparison:
+    """Return the reference's own row."""
+    auc = float(roc_auc_score(is_fake, reference))
+    return Comparison("keras", f"keras {keras.__version__}", "", auc, 0.0, 1.0, 0.0, 0.0, size_bytes)
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> list[str]:
     """Return the lines of a Markdown table of comparisons."""
-    head = ("file", "AUC", "AUC loss", "same verdict", "mean drift", "max drift", "real called fake", "MB")
+    head = ("file", "runtime", "processor", "AUC", "AUC loss", "same verdict", "mean drift", "max drift", "MB", "ms")
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [
-        f"| {c.name} | {c.auc:.4f} | {c.auc_loss:+.4f} | {c.agreement:.2%} | {c.mean_drift:.5f} | {c.max_drift:.4f} "
-        f"| {c.real_called_fake:.1%} | {c.size_bytes / 1e6:.2f} |"
+        f"| {c.file} | {c.runtime} | {c.processor or '-'} | {c.auc:.4f} | {c.auc_loss:+.4f} | {c.agreement:.2%} "
+        f"| {c.mean_drift:.4f} | {c.max_drift:.3f} | {c.size_bytes / 1e6:.2f} "
+        f"| {'-' if c.latency_ms is None else format(c.latency_ms, '.2f')} |"
         for c in comparisons
     ]
     return lines
+
+
+def _write(
+    output: Path,
+    records: Sequence[Record],
+    comparisons: Sequence[Comparison],
+    scores: Sequence[np.ndarray],
+    thresholds: Thresholds,
+) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / TABLE, "\n".join(comparison_table(comparisons)) + "\n")
+    names = [", ".join(part for part in (c.file, c.runtime, c.processor) if part) for c in comparisons]
+    with replacing(output / SCORES) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", *names])
+        for number, record in enumerate(records):
+            writer.writerow([record.path, record.label, *(f"{p_fake[number]:.6f}" for p_fake in scores)])
+    plot_scores(dict(zip(names, scores, strict=True)), thresholds, output / PLOT)
+
+
+def _run(command: Sequence[str], text: str = "") -> str:
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ModelError(f"{command[0]} cannot be started: {error}") from error
+    if done.returncode not in (0, 3):
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise ModelError(f"{' '.join(command[:8])} ... failed: {last}")
+    return done.stdout

@@ -19,7 +19,7 @@ MANIFEST = "model.json"
 FACE_DETECTOR = "face_detector.tflite"
 LABELS_FILE = "labels.txt"
 CARD = "MODEL_CARD.md"
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", "float16", "int8")
 MAX_FILE_BYTES = 64 * 2**20
 
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "default"
@@ -57,7 +57,7 @@ class Bundle:
     license: str
 
     def classifier(self, precision: str = "auto") -> Classifier:
-        """Return the classifier of a precision; auto takes the first of float32, int8.
+        """Return the classifier of a precision; auto takes the first of float32, float16, int8.
 
         Raises ModelError when the bundle has none of that precision.
         """

@@ -39,9 +39,14 @@ class NumberRange(click.FloatRange):
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
-@click.option("--precision", type=click.Choice(["auto", "float32", "int8"]), default="auto", show_default=True)
 @click.option(
-    "--runtime", type=click.Choice(["auto", "tflite-runtime", "ai-edge-litert"]), default="auto", show_default=True
+    "--precision", type=click.Choice(["auto", "float32", "float16", "int8"]), default="auto", show_default=True
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime", "tensorflow"]),
+    default="auto",
+    show_default=True,
 )
 @click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below, never uncertain.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
@@ -93,10 +98,12 @@ def scan(
 
 @click.command()
 @click.argument("bundle", required=False, type=_PATH)
-def info(bundle: Path | None) -> None:
+@click.option("--verify", "public_key", metavar="PUBLIC_KEY", type=_PATH, help="Check the bundle's signature, too.")
+def info(bundle: Path | None, public_key: Path | None) -> None:
     """Show what a bundle is, after checking every file in it against its hash."""
     from .bundle import DEFAULT_BUNDLE, load_bundle
     from .runtime import installed_runtimes
+    from .signature import verify_signature
 
     path = bundle or DEFAULT_BUNDLE
     loaded = load_bundle(path)
@@ -110,6 +117,9 @@ def info(bundle: Path | None) -> None:
         "license": loaded.license,
         "runtimes here": ", ".join(installed_runtimes()) or "none",
     }
+    if public_key:
+        verify_signature(path, public_key)
+        lines["signature"] = f"valid, by {public_key}"
     for name, value in lines.items():
         click.echo(f"{name:>14}  {printable(value)}")
 

@@ -83,12 +83,18 @@ def crop_face(
 
     Pixels are averaged in whole blocks while two or more of them fall on one of the crop's, then sampled bilinearly.
     """
+    centre_x, centre_y, side = face_square(image, box_xyxy, margin_ratio=margin_ratio)
+    return _sample_square(image, centre_x, centre_y, side * surround_ratio, size_px)
+
+
+def face_square(image: np.ndarray, box_xyxy: Box, *, margin_ratio: float) -> tuple[float, float, float]:
+    """Return centre x, centre y and side, in pixels, of the square that crop_face cuts; it lies within the picture."""
     height, width = image.shape[:2]
     x_min, y_min, x_max, y_max = box_xyxy
     side = min(margin_ratio * max(x_max - x_min, y_max - y_min), height, width)
     centre_x = min(max((x_min + x_max) / 2, side / 2), width - side / 2)
     centre_y = min(max((y_min + y_max) / 2, side / 2), height - side / 2)
-    return _sample_square(image, centre_x, centre_y, side * surround_ratio, size_px)
+    return centre_x, centre_y, side
 
 
 def resize_face(image: np.ndarray, *, size_px: int) -> np.ndarray:

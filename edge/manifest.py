@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .errors import DatasetError
 from .files import write_text
@@ -93,6 +96,20 @@ def select(records: Iterable[Record], split: str) -> list[Record]:
     for label in LABELS:
         if not any(record.label == label for record in chosen):
             raise DatasetError(f"the {split} split has no {label} pictures; wanted both; run: facetell split CROPS")
+    return chosen
+
+
+def balanced_sample(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
+    """Return about count records, as many of each source and label as there are, drawn without replacement."""
+    rng = np.random.default_rng(seed)
+    strata: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        strata[record.source, record.label].append(record)
+    each = -(-count // len(strata))
+    chosen: list[Record] = []
+    for _, members in sorted(strata.items()):
+        picks = rng.choice(len(members), min(each, len(members)), replace=False)
+        chosen += [members[index] for index in sorted(picks)]
     return chosen
 
 

@@ -14,7 +14,11 @@ import numpy as np
 
 from .errors import ModelError, RuntimeMissingError
 
-RUNTIMES = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+RUNTIMES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "tensorflow": "tensorflow.lite.python.interpreter",
+}
 """Package name -> module with the Interpreter class, in the order that 'auto' tries them."""
 
 _IDENTIFIER = b"TFL3"

@@ -80,15 +80,24 @@ def merge(raw: tuple[Path, ...], kaggle: tuple[str, ...], output: Path) -> int:
 @click.option(
     "--margin-ratio", type=NumberRange(1, 3), help="Side of the crop over that of the face box.  [default: 1]"
 )
+@click.option("--size", "size_px", type=click.IntRange(32, 1024), default=224, help="Of the network's input.  [224]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
 def crop(
-    dataset: Path, output: Path, faces: str, pre_cropped: bool, margin_ratio: float | None, workers: int | None
+    dataset: Path,
+    output: Path,
+    faces: str,
+    pre_cropped: bool,
+    margin_ratio: float | None,
+    size_px: int,
+    workers: int | None,
 ) -> None:
     """Cut the faces out of a merged DATASET; can be stopped and run again."""
     from ..edge.crops import MARGIN_RATIO, CropSettings
     from .crop import crop as crop_faces
 
-    settings = CropSettings(margin_ratio=margin_ratio or MARGIN_RATIO, faces=faces, pre_cropped=pre_cropped)
+    settings = CropSettings(
+        input_size_px=size_px, margin_ratio=margin_ratio or MARGIN_RATIO, faces=faces, pre_cropped=pre_cropped
+    )
     with counter("cropping") as advance:
         records, skipped = crop_faces(dataset, output, settings, workers=workers, progress=advance)
     click.echo(f"{output}: {len(records)} face crops; {len(skipped)} pictures gave none")

@@ -131,9 +131,10 @@ def tiny_run(work: Path) -> Path:
 
 def tiny_bundle(work: Path) -> Path:
     """Return the bundle of tiny_run."""
-    from facetell.convert.export import ExportSettings, export
+    from facetell.convert.export import ExportSettings, export, from_run
 
     run = tiny_run(work)
     if not (run / "bundle").exists():
-        export(run, run / "bundle", ExportSettings("tiny", license="for tests", data_notes="Two portraits, turned."))
+        settings = ExportSettings("tiny", license="for tests", data_notes="Two portraits, turned.")
+        export(from_run(run), run / "bundle", settings)
     return run / "bundle"

@@ -30,6 +30,7 @@ COMMANDS = {
 
 EXTRAS = {
     **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib", "imagehash", "kagglehub"), "train"),
+    **dict.fromkeys(("model_signing", "OpenSSL"), "sign"),
 }
 """Module -> the extra that brings it."""
 

@@ -20,6 +20,7 @@ from ..edge.images import read_image
 
 _EXIF_ORIENTATION, _TURNED_RIGHT = 0x0112, 6
 _JPEG_QUALITY = 92
+_RIM_PX = 16
 
 
 def make_samples(folder: Path) -> None:
@@ -36,6 +37,12 @@ def make_samples(folder: Path) -> None:
     exif[_EXIF_ORIENTATION] = _TURNED_RIGHT
     _save(folder / "real_turned_by_exif.jpg", np.rot90(astronaut), exif=exif)
     _save(folder / "no_face_coffee.jpg", skimage.data.coffee())
+    ports = folder / "ports"
+    ports.mkdir(exist_ok=True)
+    enlarged = cv2.resize(astronaut[40:220, 120:320], (1000, 900), interpolation=cv2.INTER_CUBIC)
+    _save(ports / "enlarged.jpg", enlarged)
+    _save(ports / "grey_at_the_edge.jpg", cv2.cvtColor(hopper[:571, 200:], cv2.COLOR_RGB2GRAY))
+    _save(ports / "small_on_transparency.png", medallion(astronaut[20:240, 115:335]), optimize=True)
 
 
 def swap_face(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -58,6 +65,18 @@ def swap_face(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     kernel = np.ones((2 * softness + 1,) * 2, np.uint8)
     alpha = cv2.GaussianBlur(cv2.erode(mask, kernel), (0, 0), softness / 2).astype(np.float32)[:, :, None] / 255
     return np.clip(alpha * moved + (1 - alpha) * base, 0, 255).astype(np.uint8)
+
+
+def medallion(portrait: np.ndarray) -> np.ndarray:
+    """Return a (S, S, 3) uint8 RGB portrait, round with a soft rim, on an empty (480, 640, 4) uint8 RGBA picture."""
+    size = portrait.shape[0]
+    from_centre = np.abs(np.arange(size) + 0.5 - size / 2)
+    opacity = np.clip((size / 2 - np.hypot(from_centre, from_centre[:, None])) / _RIM_PX, 0, 1)
+    round_portrait = np.dstack([portrait, (255 * opacity).astype(np.uint8)])
+    round_portrait[opacity == 0] = 0
+    picture = np.zeros((480, 640, 4), np.uint8)
+    picture[240 : 240 + size, 380 : 380 + size] = round_portrait
+    return picture
 
 
 def _face_mesh(image: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Draws the README's picture: the samples with what the shipped model says of them.
+"""Draws the README's picture: the samples, those for ports aside, with what the shipped model says of them.
 
 Run it with: python -m facetell.tools.readme_picture samples docs/verdicts.jpg
 """
@@ -15,15 +15,14 @@ from matplotlib.patches import Rectangle
 from ..edge.bundle import load_bundle
 from ..edge.detector import Detector
 from ..edge.images import read_image
-from ..edge.scan import expand_paths
 
 COLOURS = {"real": "#0072b2", "fake": "#d55e00", "uncertain": "#e6b800"}
 
 
 def draw(samples: Path, output: Path) -> None:
-    """Write one picture of all samples, each face framed with its verdict and p_fake."""
+    """Write one picture of the JPEGs in a folder, each face framed with its verdict and p_fake."""
     detector = Detector(load_bundle())
-    paths = list(expand_paths([samples]))
+    paths = sorted(samples.glob("*.jpg"))
     rows: Any
     figure, rows = plt.subplots(2, -(-len(paths) // 2), figsize=(13, 7.4), layout="constrained")
     for axis in rows.flat:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from facetell.edge.errors import DatasetError, SourceError
-from facetell.edge.manifest import Record, read_manifest, select, split_sha256, write_manifest, write_skipped
+from facetell.edge.manifest import (
+    Record,
+    balanced_sample,
+    read_manifest,
+    select,
+    split_sha256,
+    write_manifest,
+    write_skipped,
+)
+
+from ..pictures import record
 
 RECORD = Record("fake/a.png", "fake", "set", "person 1", "train", "ab" * 32, 256, 257, "test")
 HEADER = "path,label,source,group,split,sha256,width,height,stated_split"
@@ -150,3 +161,23 @@ def test_a_split_is_taken_only_with_both_labels(labels: tuple[str, ...], missing
 def test_the_hash_of_a_split_is_of_what_stands_where(change: dict[str, str], is_same: bool) -> None:
     other = replace(RECORD, sha256="ef" * 32)
     assert (split_sha256([RECORD, other]) == split_sha256([other, replace(RECORD, **change)])) == is_same
+
+
+def test_a_sample_takes_as_many_of_each_source_and_label() -> None:
+    sizes = {("a", "real"): 50, ("a", "fake"): 20, ("b", "real"): 3, ("b", "fake"): 20}
+    records = [
+        record(f"{source}{label}{number}", label, source=source)
+        for (source, label), size in sizes.items()
+        for number in range(size)
+    ]
+    chosen = balanced_sample(records, 40)
+    assert Counter((known.source, known.label) for known in chosen) == {
+        ("a", "real"): 10,
+        ("a", "fake"): 10,
+        ("b", "real"): 3,
+        ("b", "fake"): 10,
+    }
+    assert len({known.path for known in chosen}) == len(chosen)
+    assert chosen == balanced_sample(records, 40)
+    assert chosen != balanced_sample(records, 40, seed=1)
+    assert len(balanced_sample(records, 1000)) == len(records)

@@ -126,6 +126,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 # Extras
 
 BLOCKER = """
+import importlib.util
 import sys
 
 class Blocker:
@@ -134,6 +135,8 @@ class Blocker:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Blocker())
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in {blocked} else find_spec(name, package)
 """
 
 
@@ -183,6 +186,13 @@ def test_a_missing_extra_is_one_line(arguments: list[str], without, dataset: Pat
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("Error: ")
     assert "pip install 'facetell[train]'" in done.stderr
+
+
+def test_the_missing_extra_of_signatures_is_one_line(without) -> None:
+    done = without({"model_signing"}, "info", "--verify", "key.pub")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("Error: ")
+    assert "pip install 'facetell[sign]'" in done.stderr
 
 
 def test_the_edge_needs_no_extra(without, samples: Path) -> None:

@@ -1,0 +1,62 @@
+"""How long a .tflite file takes here, measured in a process of its own.
+
+python -m facetell.edge.latency                     prints the processor and the runtimes that are installed
+python -m facetell.edge.latency RUNTIME FILE...     prints the milliseconds that one invocation of each file takes
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from .runtime import TFLiteModel, installed_runtimes
+
+_ROUNDS = 10
+_ROUND_S = 0.1
+_WARM_UP = 5
+
+
+def processor() -> str:
+    """Return the architecture and, where the system tells it, the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))), "")
+    return " ".join(part for part in (platform.machine(), name or platform.processor()) if part)
+
+
+def latencies_ms(contents: Sequence[bytes], runtime: str = "auto") -> list[float]:
+    """Return the median milliseconds of one invocation, in one thread, of each of some .tflite files.
+
+    The files take turns, so that what else the machine does hits all alike: trust the ratios more than the numbers.
+    """
+    models = [TFLiteModel(content, runtime) for content in contents]
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, model.input_shape, np.uint8) for model in models]
+    seconds: list[list[float]] = [[] for _ in models]
+    for turn in range(_ROUNDS):
+        for model, image, known in zip(models, images, seconds, strict=True):
+            for _ in range(_WARM_UP if turn == 0 else 1):
+                model.run(image)
+            until = time.perf_counter() + _ROUND_S
+            while time.perf_counter() < until:
+                started = time.perf_counter()
+                model.run(image)
+                known.append(time.perf_counter() - started)
+    return [float(np.median(known)) * 1000 for known in seconds]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        runtimes = {name: version(name) for name in installed_runtimes()}
+        print(json.dumps({"processor": processor(), "runtimes": runtimes}))
+    else:
+        print(json.dumps(latencies_ms([Path(file).read_bytes() for file in sys.argv[2:]], sys.argv[1])))

@@ -1,0 +1,155 @@
+"""The files of a bundle in a browser: LiteRT.js in headless Chromium scores the same pictures as Python does.
+
+Needs chromium and npm (Debian's packages of these names); the first run installs LiteRT.js into pytest's cache.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facetell.edge.bundle import DEFAULT_BUNDLE, FACE_DETECTOR, Bundle
+from facetell.edge.faces import FaceFinder, crop_face
+from facetell.edge.images import read_image
+from facetell.edge.runtime import TFLiteModel
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+
+CHROMIUM, NPM = shutil.which("chromium"), shutil.which("npm")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.skipif(NPM is None, reason="npm is not installed"),
+]
+
+PAGE = Path(__file__).parent / "litert_js"
+FILES = sorted(path.name for path in DEFAULT_BUNDLE.glob("*.tflite") if path.name != FACE_DETECTOR)
+POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def end_headers(self) -> None:
+        self.send_header("Content-Security-Policy", POLICY)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Browser:
+    """A page with LiteRT.js, and what went on in it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("console", self._note)
+        page.goto(f"{url}/page.html")
+
+    def score(self, file: str) -> np.ndarray:
+        """Return [real, fake] of every picture."""
+        return np.array(self.page.evaluate("file => score(`bundle/${file}`, 'pictures.rgb')", file))
+
+    def _note(self, message: ConsoleMessage) -> None:
+        # LiteRT.js writes its log to the console as errors.
+        if message.type == "error" and not message.text.startswith(("INFO:", "WARNING:")):
+            self.errors.append(message.text)
+
+
+@pytest.fixture(scope="module")
+def faces(bundle: Bundle, samples: Path) -> np.ndarray:
+    """The faces in the sample pictures as (N, 224, 224, 3) uint8 RGB."""
+    finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score)
+    images = [read_image(path) for path in sorted(samples.glob("*.jpg"))]
+    crops = [
+        crop_face(image, face.box_xyxy, size_px=bundle.input_size_px, margin_ratio=bundle.margin_ratio)
+        for image in images
+        for face in finder.find(image)
+    ]
+    return np.stack(crops)
+
+
+@pytest.fixture(scope="module")
+def pictures(faces: np.ndarray) -> np.ndarray:
+    """The faces as they are, upside down and as negatives, which have scores all over the scale."""
+    return np.concatenate([faces, faces[:, ::-1], 255 - faces])
+
+
+@pytest.fixture(scope="module")
+def node_modules(pytestconfig: pytest.Config) -> Path:
+    assert NPM
+    assert pytestconfig.cache
+    folder = pytestconfig.cache.mkdir("litert_js")
+    lock = folder / "package-lock.json"
+    is_installed = (folder / "node_modules" / ".package-lock.json").exists()  # what npm writes last
+    if not is_installed or lock.read_bytes() != (PAGE / lock.name).read_bytes():
+        for name in ("package.json", lock.name):
+            shutil.copy(PAGE / name, folder)
+        subprocess.run([NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
+    return folder / "node_modules"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, node_modules: Path, pictures: np.ndarray) -> Path:
+    """What the browser sees: the page, LiteRT.js, the bundle and the pictures."""
+    site = tmp_path_factory.mktemp("site")
+    for name in ("page.html", "page.js"):
+        (site / name).symlink_to(PAGE / name)
+    (site / "bundle").symlink_to(DEFAULT_BUNDLE)
+    (site / "pictures.rgb").write_bytes(pictures.tobytes())
+    core, utils = (node_modules / "@litertjs" / name for name in ("core", "wasm-utils"))
+    (site / "litert").mkdir()
+    (site / "litert" / "wasm").symlink_to(core / "wasm")
+    (site / "litert" / "utils.js").symlink_to(utils / "dist" / "index.js")
+    # A bare name needs a bundler, or an inline import map, which the policy forbids.
+    code = (core / "dist" / "index.js").read_text(encoding="utf-8")
+    (site / "litert" / "index.js").write_text(code.replace('"@litertjs/wasm-utils"', '"./utils.js"'), encoding="utf-8")
+    return site
+
+
+@pytest.fixture(scope="module")
+def browser(site: Path) -> Iterator[Browser]:
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site))) as server,
+        sync_playwright() as playwright,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+        )
+        yield Browser(chromium.new_page(), f"http://127.0.0.1:{server.server_port}")
+        chromium.close()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_browser_gives_the_scores_that_python_gives(
+    file: str, browser: Browser, faces: np.ndarray, pictures: np.ndarray
+) -> None:
+    model = TFLiteModel((DEFAULT_BUNDLE / file).read_bytes())
+    expected = np.concatenate([model.run(picture[np.newaxis])[0] for picture in pictures])
+    assert np.ptp(expected[:, 1]) > 0.5  # so that equal scores are not one and the same
+    difference = np.abs(browser.score(file) - expected)
+    if file != "int8.tflite":
+        assert difference.max() <= 1e-4
+    elif model.runtime == "ai-edge-litert":
+        assert difference.max() <= 1 / 255
+    else:  # tflite-runtime rounds int8 otherwise than all other runtimes, and much so on pictures that are no photos
+        assert difference[: len(faces)].mean() <= 0.02
+
+
+def test_the_page_needs_nothing_from_elsewhere(browser: Browser) -> None:
+    browser.score("float32.tflite")
+    assert any(request.endswith(".wasm") for request in browser.requests)
+    assert [request for request in browser.requests if not request.startswith(browser.url)] == []
+    assert browser.errors == []
