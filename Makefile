@@ -4,7 +4,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 # TensorFlow 2.17 has wheels up to Python 3.12; above that the edge package is installed and tested alone.
 EXTRAS := $(shell $(PYTHON) -c "import sys; print('train,dev' if sys.version_info < (3, 13) else 'dev')")
 
-.PHONY: demo test check clients samples clean
+.PHONY: demo test check verify clients samples clean
 
 demo: .venv-demo/ready  ## install the light edge package and scan the samples with the shipped model
 	.venv-demo/bin/facetell scan samples --format table
@@ -17,6 +17,14 @@ check: .venv/ready  ## style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/basedpyright --pythonpath .venv/bin/python
+
+# RUN holds what the model was made from: docs/default-model.md. The emulated Raspberry Pis need root and Debian.
+RUN ?= runs/default
+ARM64 = tools/arm64.sh -b $(abspath $(RUN))/crops
+verify: .venv/ready  ## measure the shipped model against its Keras model on every runtime, on x86 and on arm64
+	.venv/bin/facetell verify models/default $(RUN)/crops --run $(RUN) --strict
+	.venv/bin/facetell verify models/default $(RUN)/crops --run $(RUN) --strict --sample 400 \
+	    -o $(RUN)/verification-arm64 --python "$(ARM64) bookworm python3" --python "$(ARM64) trixie python3"
 
 # What is not installed is skipped, and said. Debian: apt install chromium nodejs npm
 clients: .venv/ready  ## run the exported files where phones and browsers would

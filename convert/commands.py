@@ -99,6 +99,7 @@ def export(
 @click.option("--split", default="validation", show_default=True, help="Which crops are scored.")
 @click.option("--sample", type=click.IntRange(1), help="Score only so many, balanced over sets and labels.")
 @click.option("-o", "--output", type=_FOLDER, help="Folder for table, scores and plot.  [default: in the run's]")
+@click.option("--card", is_flag=True, help="Put the table into BUNDLE's model card, too.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 when a file is not as good as Keras.")
 @_pythons
 def verify(
@@ -108,6 +109,7 @@ def verify(
     split: str,
     sample: int | None,
     output: Path | None,
+    card: bool,
     strict: bool,
     pythons: tuple[str, ...],
 ) -> int:
@@ -123,6 +125,7 @@ def verify(
         sample=sample,
         output=output,
         pythons=_commands(pythons),
+        card=card,
         progress=_say,
     )
     click.echo("\n".join(comparison_table(comparisons)))

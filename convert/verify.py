@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from ..edge.bundle import Bundle, load_bundle
+from ..edge.bundle import CARD, Bundle, load_bundle
 from ..edge.calibration import Calibration, Thresholds
 from ..edge.errors import DatasetError, ModelError
 from ..edge.files import replacing, write_text
@@ -29,6 +29,8 @@ MIN_AGREEMENT = 0.985
 MAX_MEAN_DRIFT = 0.02
 
 TABLE, SCORES, PLOT = "table.md", "scores.csv", "scores.png"
+
+_VERIFIED = "## Verified"
 
 HERE = (sys.executable,)
 """The command that runs this Python."""
@@ -84,12 +86,14 @@ def verify(
     sample: int | None = None,
     output: Path | None = None,
     pythons: Sequence[Sequence[str]] = (HERE,),
+    card: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> list[Comparison]:
     """Score one split of crops, or a balanced sample, with Keras and every file of a bundle on every runtime there is.
 
     The reference, first in the list, is the Keras model of the run that the bundle lies in, or of run_folder; without
-    one it is the float32 file. The table, the scores and a plot go to output, or to the run's verification-SPLIT.
+    one it is the float32 file. The table, the scores and a plot go to output, or to the run's verification-SPLIT; card
+    puts the table into the bundle's model card, too.
 
     Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label, was changed since
     the training, or run_folder holds no run.
@@ -120,6 +124,8 @@ def verify(
     output = output or (run_folder / f"verification-{split}" if run_folder else None)
     if output:
         _write(output, records, comparisons, scores, bundle.thresholds)
+    if card:
+        _write_into_card(bundle_path / CARD, f"{len(records)} face crops of the {split} split", comparisons)
     return comparisons
 
 
@@ -255,6 +261,16 @@ def _write(
         for number, record in enumerate(records):
             writer.writerow([record.path, record.label, *(f"{p_fake[number]:.6f}" for p_fake in scores)])
     plot_scores(dict(zip(names, scores, strict=True)), thresholds, output / PLOT)
+
+
+def _write_into_card(path: Path, measured_on: str, comparisons: Sequence[Comparison]) -> None:
+    """Put the table at the end of a model card, in the place of an earlier one."""
+    try:
+        kept = path.read_text(encoding="utf-8").partition(_VERIFIED)[0].rstrip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} cannot be read, so no table can be put into it: {error}") from error
+    table = "\n".join(comparison_table(comparisons))
+    write_text(path, f"{kept}\n\n{_VERIFIED}\n\nBy `facetell verify` on {measured_on}:\n\n{table}\n")
 
 
 def _run(command: Sequence[str], text: str = "") -> str:

@@ -16,9 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetell.edge.bundle import DEFAULT_BUNDLE, FACE_DETECTOR, Bundle
-from facetell.edge.faces import FaceFinder, crop_face
-from facetell.edge.images import read_image
+from facetell.edge.bundle import DEFAULT_BUNDLE, FACE_DETECTOR
 from facetell.edge.runtime import TFLiteModel
 
 pytest.importorskip("playwright", reason="playwright is not installed")
@@ -64,19 +62,6 @@ class Browser:
         # LiteRT.js writes its log to the console as errors.
         if message.type == "error" and not message.text.startswith(("INFO:", "WARNING:")):
             self.errors.append(message.text)
-
-
-@pytest.fixture(scope="module")
-def faces(bundle: Bundle, samples: Path) -> np.ndarray:
-    """The faces in the sample pictures as (N, 224, 224, 3) uint8 RGB."""
-    finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score)
-    images = [read_image(path) for path in sorted(samples.glob("*.jpg"))]
-    crops = [
-        crop_face(image, face.box_xyxy, size_px=bundle.input_size_px, margin_ratio=bundle.margin_ratio)
-        for image in images
-        for face in finder.find(image)
-    ]
-    return np.stack(crops)
 
 
 @pytest.fixture(scope="module")
