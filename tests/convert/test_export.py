@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("mediapipe")
@@ -26,7 +25,7 @@ from facetell.edge.images import read_image
 from facetell.edge.manifest import Record, read_manifest
 from facetell.edge.run import Run
 from facetell.edge.runtime import TFLiteModel, installed_runtimes
-from facetell.tools.cli import main
+from facetell.tools.cli import run as facetell
 
 from ..pictures import tree
 
@@ -168,12 +167,13 @@ def test_the_manifest_names_the_rung_that_shipped(exported: Path) -> None:
     assert not any(rung["holds"] for rung in fallen)
 
 
-def test_int8_that_does_not_hold_is_left_out(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_that_does_not_hold_is_left_out(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", 0.0)
     monkeypatch.setattr("facetell.convert.ladder.FINE_TUNE_PICTURES", 32)
-    result = CliRunner().invoke(main, ["export", str(run), "-o", str(tmp_path / "bundle")])
-    assert result.exit_code == 3, result.output
-    assert "No int8 file" in result.output
+    assert facetell(["export", str(run), "-o", str(tmp_path / "bundle")]) == 3
+    assert "No int8 file" in capsys.readouterr().err
     assert set(tree(tmp_path / "bundle")) == FILES - {"int8.tflite"}
     manifest = json.loads((tmp_path / "bundle" / "model.json").read_text())
     assert list(manifest["files"]) == ["float32", "float16"]
@@ -184,13 +184,28 @@ def test_int8_that_does_not_hold_is_left_out(tmp_path: Path, run: Path, monkeypa
 
 @pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 1)])
 def test_strict_turns_the_gate_into_the_exit_code(
-    exported: Path, crops: Path, tmp_path: Path, strict: list[str], code: int, monkeypatch: pytest.MonkeyPatch
+    exported: Path,
+    crops: Path,
+    tmp_path: Path,
+    strict: list[str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", -1.0)
     arguments = ["verify", str(exported), str(crops), "--sample", "2", "-o", str(tmp_path), *strict]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == code, result.output
-    assert "is not as good as the reference" in result.output
+    assert facetell(arguments) == code
+    assert "is not as good as the reference" in capsys.readouterr().err
+
+
+def test_the_table_goes_into_the_model_card_once(tmp_path: Path, exported: Path, crops: Path) -> None:
+    bundle = shutil.copytree(exported, tmp_path / "bundle")
+    before = (bundle / "MODEL_CARD.md").read_text().rstrip()
+    comparisons = [verify(bundle, crops, sample=2, card=True) for _ in range(2)]
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert card.startswith(before)
+    assert card.count("## Verified") == 1
+    assert card.rstrip().splitlines()[-1] == comparison_table(comparisons[-1])[-1]
 
 
 def test_scan_gives_the_scores_of_the_evaluation(exported: Path, run: Path, crops: Path) -> None:
