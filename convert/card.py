@@ -28,6 +28,10 @@ tags: [deepfake-detection, face-forgery-detection, tflite, int8, on-device]
 ---
 """
 
+_UNKNOWN_DATA = """\
+Not known: the model was trained elsewhere. Where pictures that it is measured on here were among those it was trained
+on, the figures flatter it."""
+
 _LIMITS = """\
 - A verdict is evidence, not proof. Do not accuse, punish or publish on the strength of it alone.
 - The probabilities are calibrated for pictures like the training data. For other cameras, other people and other
@@ -47,7 +51,7 @@ def model_card(
     """Return MODEL_CARD.md; reports are the report.json of the run's evaluations."""
     thresholds: Thresholds = run.thresholds
     size = run.input_size_px
-    trained_on = "\n".join(f"- {source}" for source in manifest["trained_on"])
+    trained_on = "\n".join(f"- {source}" for source in manifest["trained_on"]) or _UNKNOWN_DATA
     measured = "\n\n".join(_evaluation(report) for report in reports)
     return f"""\
 {_FRONT_MATTER.format(license=json.dumps(manifest["license"]))}

@@ -171,12 +171,12 @@ class _Export:
             self.progress(f"int8, {rung.name}")
             try:
                 content = build(rung, float32, self.crops, self.training, sample, self.progress)
-            except ModelError as error:
+                self._add("int8", content, calibration, rung=rung.name)
+                measured = self._measured("int8")
+            except ModelError as error:  # what cannot be built, or does not run somewhere, does not hold
                 tried.append({"rung": rung.name, "holds": False, "error": str(error)})
                 self.progress(str(error))
                 continue
-            self._add("int8", content, calibration, rung=rung.name)
-            measured = self._measured("int8")
             holds = all(comparison.holds for comparison in measured)
             worst = min(measured, key=lambda comparison: comparison.agreement)
             tried.append({"rung": rung.name, "holds": holds} | asdict(worst))

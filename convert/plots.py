@@ -26,7 +26,7 @@ def plot_scores(scores: Mapping[str, np.ndarray], thresholds: Thresholds, path: 
         for threshold in (thresholds.real, thresholds.fake):
             axes.axvline(threshold, color="#d55e00", linewidth=0.8, linestyle=":")
             axes.axhline(threshold, color="#d55e00", linewidth=0.8, linestyle=":")
-        axes.scatter(reference, p_fake, s=3, color="#0072b2", alpha=0.35, linewidths=0)
+        axes.scatter(reference, p_fake, s=6, color="#0072b2", alpha=0.35, linewidths=0)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=f"p_fake, {reference_name}", ylabel="p_fake")
         axes.set_title(name.replace(", ", "\n", 1), fontsize=8)
     with replacing(path) as partial:

@@ -195,7 +195,10 @@ def score_bundle(
     for result in results:
         if result["status"] == "error":
             raise DatasetError(f"{result['path']}: {result['error']}; make the crops again with: facetell crop")
-    return np.array([result["p_fake"] for result in results])
+    p_fake = np.array([result["p_fake"] for result in results])
+    if not np.isfinite(p_fake).all():
+        raise ModelError(f"the {precision} file gives scores that are no numbers with {runtime}")
+    return p_fake
 
 
 def compare(
@@ -254,7 +257,7 @@ def _write(
 ) -> None:
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / TABLE, "\n".join(comparison_table(comparisons)) + "\n")
-    names = [", ".join(part for part in (c.file, c.runtime, c.processor) if part) for c in comparisons]
+    names = [f"{c.file}, {c.runtime}, {c.processor}" if c.processor else c.runtime for c in comparisons]
     with replacing(output / SCORES) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", *names])

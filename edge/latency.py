@@ -7,6 +7,7 @@ python -m facetell.edge.latency RUNTIME FILE...     prints the milliseconds that
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 import time
@@ -24,7 +25,9 @@ _WARM_UP = 5
 
 
 def processor() -> str:
-    """Return the architecture and, where the system tells it, the name of the processor."""
+    """Return the architecture and, where the system tells it, the name of the processor; or that it is emulated."""
+    if emulated := os.environ.get("QEMU_CPU"):
+        return f"{platform.machine()} {emulated}, emulated"
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
