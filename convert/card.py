@@ -81,8 +81,8 @@ License of the model: {manifest["license"]}.
 {measured or "This model was exported before it was evaluated."}
 
 The files against the Keras model, on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops; the
-split that chose the best epoch, the calibration and the thresholds), at the thresholds above; ms is one invocation in
-one thread:
+split that chose the best epoch, the calibration and the thresholds), at the thresholds above; ms is from a
+crop's bytes to its scores, in one thread:
 
 {chr(10).join(comparison_table(comparisons))}
 

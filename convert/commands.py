@@ -29,9 +29,7 @@ _pythons = click.option(
     "--range",
     "pixel_range",
     type=click.Choice(["0..255", "0..1", "-1..1"]),
-    default="0..255",
-    show_default=True,
-    help="What the --keras model wants of pixels.",
+    help="What the --keras model wants of pixels.  [default: 0..255]",
 )
 @click.option("--positive", type=click.Choice(["fake", "real"]), help="What class 1 of the --keras model is.")
 @click.option("--trust", is_flag=True, help="Load an .h5 file, which may run code of whoever made it.")
@@ -47,7 +45,7 @@ def export(
     output: Path,
     crops: Path | None,
     keras_file: Path | None,
-    pixel_range: str,
+    pixel_range: str | None,
     positive: str | None,
     trust: bool,
     name: str | None,
@@ -58,10 +56,12 @@ def export(
 ) -> int:
     """Turn a finished RUN into a bundle: float32, float16 and int8 .tflite, calibrated, with its model card.
 
-    int8 that does not say what float32 says is left out, and the exit status is then 3.
+    A file that does not say what Keras says is left out, and the exit status is then 3.
     """
     if (run_folder is None) == (keras_file is None):
         raise click.UsageError("name a RUN, or a model trained elsewhere with --keras; one of them")
+    if run_folder and (pixel_range or positive or trust):
+        raise click.UsageError("--range, --positive and --trust are for --keras; a RUN knows what its model wants")
     try:
         notes = data_notes.read_text(encoding="utf-8") if data_notes else None
     except (OSError, UnicodeDecodeError) as error:
@@ -79,17 +79,19 @@ def export(
     if run_folder:
         subject = from_run(run_folder, crops)
     elif keras_file and crops and positive:
-        subject = from_keras(keras_file, crops, pixel_range=pixel_range, positive=positive, trust=trust)
+        subject = from_keras(keras_file, crops, pixel_range=pixel_range or "0..255", positive=positive, trust=trust)
     else:
         raise click.UsageError("--keras wants --crops, to measure it on, and --positive, to know what its class 1 is")
     comparisons = export_bundle(subject, output, settings, pythons=_commands(pythons), progress=_say)
     if private_key:
         sign(output, private_key)
     click.echo("\n".join(comparison_table(comparisons)))
-    if any(comparison.file == "int8" for comparison in comparisons):
-        return 0
-    click.echo("No int8 file: none said what float32 says everywhere (MODEL_CARD.md has what was tried).", err=True)
-    return _FAILED_FILES
+    missing = {"float16", "int8"} - {comparison.file for comparison in comparisons}
+    for precision in sorted(missing):
+        click.echo(
+            f"No {precision} file: none said what Keras says everywhere (model.json has what was tried).", err=True
+        )
+    return _FAILED_FILES if missing else 0
 
 
 @click.command()

@@ -18,12 +18,12 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, load_bundle
-from ..edge.calibration import Calibration, choose_thresholds, fit_calibration
+from ..edge.calibration import Calibration, choose_thresholds, fit_calibration, is_limited
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError, ModelError
 from ..edge.files import new_folder
 from ..edge.manifest import LABELS, balanced_sample, read_manifest, select, split_sha256
-from ..edge.run import MODEL_FILE, Run, check_split
+from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
 from .card import NOTICE, model_card
 from .foreign import load_foreign
@@ -59,9 +59,10 @@ class Subject:
 
 
 def from_run(run_folder: Path, crops: Path | None = None) -> Subject:
-    """Return a finished run; raises DatasetError when it is none or its crops were split again."""
+    """Return a finished run; raises DatasetError when it is none, or its crops were cut or split again."""
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
+    check_cut(run, crops)
     records = read_manifest(crops)
     check_split(run_folder, select(records, "train") + select(records, "validation"))
     reports = [json.loads(path.read_text()) for path in sorted(run_folder.glob("evaluation-*/report.json"))]
@@ -115,7 +116,8 @@ def export(
     """Write a bundle and return how its files compare with the Keras model on the validation crops.
 
     int8 is tried rung by rung until it holds on every runtime of every Python; if it never does, the bundle goes
-    without. Raises DatasetError when output exists, ModelError when a file cannot be scored.
+    without, as it does without a float16 that does not hold. Raises DatasetError when output exists, ModelError when
+    float32 does not hold or cannot be scored.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DatasetError(f"{output} exists already; choose another folder with -o, or delete it first")
@@ -143,6 +145,7 @@ class _Export:
         progress("scoring with keras")
         raw = score_crops(subject.model.predict_on_batch, self.crops, self.validation, self.run.input_size_px)
         self.reference = self.run.calibration.apply(raw)
+        self.within_limits = not is_limited(raw).any()
         self.comparisons = [keras_row(self.reference, self.labels, subject.size_bytes)]
         self.manifest = self._manifest()
 
@@ -154,11 +157,22 @@ class _Export:
         self.manifest["face"]["sha256"] = hashlib.sha256(finder).hexdigest()
         self.progress("converting to float32 and float16")
         keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
-        model, calibration = with_calibration(self.subject.model, self.run.calibration)
+        model, calibration = self.subject.model, self.run.calibration
+        if self.within_limits:
+            model, calibration = with_calibration(model, calibration)
         files = convert(model)
         for precision, content in files.items():
             self._add(precision, content, calibration)
-            self.comparisons += self._measured(precision)
+            measured = self._measured(precision)
+            if all(comparison.holds for comparison in measured):
+                self.comparisons += measured
+            elif precision == "float32":
+                raise ModelError(
+                    f"float32 does not say what Keras says: {_in_words(measured)}; please report this model"
+                )
+            else:
+                self.progress(f"{precision} does not hold: {_in_words(measured)}")
+                self._drop(precision)
         self._climb(files["float32"], calibration)
         card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings.data_notes)
         (self.folder / CARD).write_text(card, encoding="utf-8")
@@ -178,20 +192,14 @@ class _Export:
                 self.progress(str(error))
                 continue
             holds = all(comparison.holds for comparison in measured)
-            worst = min(measured, key=lambda comparison: comparison.agreement)
+            worst = _worst(measured)
             tried.append({"rung": rung.name, "holds": holds} | asdict(worst))
             if holds:
                 self.comparisons += measured
                 self._write_manifest()
                 return
-            self.progress(
-                f"int8, {rung.name}, does not hold on {worst.runtime}: AUC loss {worst.auc_loss:+.4f}, same verdict "
-                f"{worst.agreement:.2%}, mean drift {worst.mean_drift:.4f}"
-            )
-        (self.folder / "int8.tflite").unlink(missing_ok=True)
-        self.manifest["files"].pop("int8", None)
-        self.manifest["metrics"].pop("int8", None)
-        self._write_manifest()
+            self.progress(f"int8, {rung.name}, does not hold: {_in_words(measured)}")
+        self._drop("int8")
 
     def _add(self, precision: str, content: bytes, calibration: Calibration, **known: str) -> None:
         content = with_metadata(content, self.settings.name, self.settings.license)
@@ -203,6 +211,12 @@ class _Export:
         )
         if precision == "float32":
             self.manifest["version"] = sha256[:8]
+        self._write_manifest()
+
+    def _drop(self, precision: str) -> None:
+        (self.folder / f"{precision}.tflite").unlink(missing_ok=True)
+        self.manifest["files"].pop(precision, None)
+        self.manifest["metrics"].pop(precision, None)
         self._write_manifest()
 
     def _measured(self, precision: str) -> list[Comparison]:
@@ -247,6 +261,18 @@ class _Export:
 
     def _write_manifest(self) -> None:
         (self.folder / MANIFEST).write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def _worst(measured: Sequence[Comparison]) -> Comparison:
+    return min(measured, key=lambda comparison: (comparison.holds, comparison.agreement))
+
+
+def _in_words(measured: Sequence[Comparison]) -> str:
+    worst = _worst(measured)
+    return (
+        f"AUC loss {worst.auc_loss:+.4f}, same verdict {worst.agreement:.2%}, mean drift {worst.mean_drift:.4f} "
+        f"on {worst.runtime}"
+    )
 
 
 def _face_detector() -> Path:

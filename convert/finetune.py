@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..edge.errors import ModelError
 from .graph import Graph
 from .simulate import Simulation
 
@@ -22,6 +24,7 @@ def fine_tune(graph: Graph, batches: Iterable[np.ndarray], steps: int, progress:
     """Return the graph after steps batches of (B, S, S, 3) float32 RGB 0..255; it needs no labels.
 
     The teacher is the graph itself without rounding; what is compared are the logits and the features before them.
+    Raises ModelError when the loss is no number.
     """
     teacher, student = Simulation(graph), Simulation(copy.deepcopy(graph))
     rate: Any = keras.optimizers.schedules.CosineDecay(
@@ -37,7 +40,7 @@ def fine_tune(graph: Graph, batches: Iterable[np.ndarray], steps: int, progress:
     @tf.function
     def learn(images: Any) -> Any:
         wanted_features, wanted_logits = teacher.run(images, rounded=False)
-        spread = tf.math.reduce_std(wanted_features, axis=0) + tf.math.reduce_std(wanted_features) * 0.05
+        spread = tf.math.reduce_std(wanted_features, axis=0) + tf.math.reduce_std(wanted_features) * 0.05 + 1e-6
         with tf.GradientTape() as tape:
             features, logits = student.run(images, rounded=True)
             feature_error = tf.reduce_mean(((features - wanted_features) / spread) ** 2)
@@ -47,6 +50,8 @@ def fine_tune(graph: Graph, batches: Iterable[np.ndarray], steps: int, progress:
 
     for done, images in zip(range(1, steps + 1), batches, strict=False):
         loss = float(learn(tf.constant(images)))
+        if not math.isfinite(loss):
+            raise ModelError(f"the fine-tune has no number for its loss after {done} steps")
         if done % _REPORT_EVERY == 0:
             progress(f"fine-tuning, step {done} of {steps}, loss {loss:.4f}")
     student.write_back()

@@ -97,7 +97,10 @@ class Graph:
 
     @classmethod
     def read(cls, content: bytes) -> Graph:
-        """Read a .tflite file of one subgraph, whose operations have one output each."""
+        """Read a .tflite file of one subgraph, whose operations have one output each.
+
+        Raises ModelError for a tensor that is neither float32, int32, int8 nor uint8.
+        """
         model: Any = schema.ModelT.InitFromPackedBuf(bytearray(content))
         (subgraph,), (signature,) = model.subgraphs, model.signatureDefs
         kinds = [_KINDS[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
@@ -172,6 +175,8 @@ class Graph:
 def _read_tensor(tensor: Any, buffers: list[Any]) -> Tensor:
     shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
     data = buffers[tensor.buffer].data
+    if tensor.type not in _DTYPES:
+        raise ModelError(f"{tensor.name.decode()} is of a type that facetell cannot turn to 8 bits")
     dtype = _DTYPES[tensor.type]
     constant = None if data is None else np.frombuffer(bytes(data), dtype).reshape(shape).copy()
     return Tensor(tensor.name.decode(), shape, dtype, constant)

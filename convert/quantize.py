@@ -10,10 +10,12 @@ throughout: one scale per output channel, unfolded by the runtime when it loads 
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
+from ..edge.errors import ModelError
 from .graph import ABSENT, CHANNEL_AXIS, Graph, Operation, Quantization
 
 LEVELS = 255
@@ -27,7 +29,7 @@ _SMALL_WEIGHTS = 1024  # fewer stay in float: it costs a few kilobytes and keeps
 _INT8_VERSIONS = {"CONV_2D": 3, "ADD": 2}
 _HARD_SWISH_FLOOR = 6.0  # the least range of a channel before a hard-swish: twice its bend
 _LEAST_SHARE = 1 / 16  # of the widest channel's range, that a channel counts with
-_INT32 = 2**31 - 1
+_BIAS_LIMIT = 2**30  # leaves as much room for what is added to it
 _CLIPS = np.linspace(0.15, 1, 35)
 
 
@@ -35,16 +37,18 @@ def prepare(content: bytes, int8_below: float) -> Graph:
     """Return a float .tflite file's graph with the operations marked that are to run in 8 bits.
 
     int8_below is the side of a map, as a share of the picture's, from which on they do; 0 leaves all in float.
+    Raises ModelError when the file holds tensors of unknown types.
     """
     graph = Graph.read(content)
     _own_constants(graph)
     _fix_shapes(graph)
-    largest = graph.tensors[graph.input].shape[1] * int8_below
+    largest = math.ceil(graph.tensors[graph.input].shape[1] * int8_below)
     head = max(place for place, step in enumerate(graph.operations) if step.kind in CHANNEL_AXIS)
     in_8_bits: set[int] = set()
     for step in graph.operations[:head]:
         if step.kind == "CONV_2D":
-            step.int8 = 1 < graph.tensors[step.inputs[0]].shape[1] <= largest
+            shape, weights = graph.tensors[step.inputs[0]].shape, graph.tensors[step.inputs[1]]
+            step.int8 = 1 < shape[1] <= largest and weights.shape[3] == shape[3]  # no groups of channels
         elif step.kind == "ADD":
             step.int8 = in_8_bits.issuperset(step.inputs)
         if step.int8:
@@ -84,6 +88,8 @@ def equalise(graph: Graph, values: dict[int, np.ndarray]) -> None:
         users = [step for step in graph.operations if group & set(step.inputs)]
         if any(step.int8 and step.activation not in ("NONE", "RELU") for step in makers):
             continue  # the fused activation bends at a fixed value
+        if not any(values[tensor].any() for tensor in group):
+            continue  # a dead map has no ranges
         before_swish = any(step.kind == "HARD_SWISH" for step in users)
         bottom = HARD_SWISH_ZERO if before_swish else -np.inf
         ranges = np.max([np.abs(np.maximum(values[tensor], bottom)).max(axis=0) for tensor in group], axis=0)
@@ -119,6 +125,8 @@ def eight_bits(low: float, high: float) -> Quantization:
 def best_range(values: np.ndarray) -> tuple[float, float]:
     """Return the range in which 8 bits have the least squared error on values (N,)."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    if low == high:
+        return 0.0, 1.0  # a dead map; a scale of about nothing would leave biases no room
 
     def error(low: float, high: float) -> float:
         fit = eight_bits(low, high)
@@ -148,7 +156,9 @@ def _bottom(graph: Graph, tensor: int) -> np.ndarray | float:
     if len(users) == 1 and users[0].kind == "MUL" and graph.tensors[users[0].inputs[1]].constant is not None:
         factors = graph.tensors[users[0].inputs[1]].value.reshape(-1)
         users = graph.consumers(users[0].output)
-    return HARD_SWISH_ZERO / factors if [step.kind for step in users] == ["HARD_SWISH"] else -np.inf
+    if [step.kind for step in users] != ["HARD_SWISH"] or factors.min() <= 0:
+        return -np.inf
+    return HARD_SWISH_ZERO / factors
 
 
 def int8_file(graph: Graph) -> bytes:
@@ -232,9 +242,10 @@ class _Writer:
         taken, weights = (self.graph.tensors[index].fit for index in inputs[:2])
         scale = (taken.scale * weights.scale).astype(np.float32)
         bias = self.graph.tensors[step.inputs[2]]
-        index = self.graph.add(
-            f"{bias.name}_int32", bias.shape, np.int32, np.clip(np.round(bias.value / scale), -_INT32, _INT32)
-        )
+        stored = np.round(bias.value / scale)
+        if np.abs(stored).max() > _BIAS_LIMIT:
+            raise ModelError(f"{bias.name} does not fit into 32 bits beside its 8-bit weights")
+        index = self.graph.add(f"{bias.name}_int32", bias.shape, np.int32, stored)
         self.graph.tensors[index].quantization = Quantization(scale, np.zeros(scale.size))
         return index
 
@@ -293,7 +304,7 @@ def _multiply_output(graph: Graph, step: Operation, factor: np.ndarray, group: s
     """Multiply what a float operation gives to 8-bit ones; through its gate, if it has one, which is far smaller."""
     users = [user for user in graph.consumers(step.output) if user.int8]
     gates = [index for index in step.inputs if _is_gate(graph, index)] if step.kind == "MUL" else []
-    if gates and users == graph.consumers(step.output):
+    if gates and step.activation in ("NONE", "RELU") and users == graph.consumers(step.output):
         _multiply_for(graph, gates[0], factor, [step])
         return
     group.remove(step.output)

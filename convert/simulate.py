@@ -133,10 +133,14 @@ def _compute(step: Operation, taken: list[Any], shape: tuple[int, ...]) -> Any:
     match step.kind:
         case "CONV_2D":
             kernel = tf.transpose(taken[1], (1, 2, 3, 0))
-            output = tf.nn.conv2d(taken[0], kernel, _strides(options), _PADDINGS[options.padding]) + taken[2]
+            padding, dilations = _PADDINGS[options.padding], (options.dilationHFactor, options.dilationWFactor)
+            output = tf.nn.conv2d(taken[0], kernel, _strides(options), padding, dilations=dilations) + taken[2]
         case "DEPTHWISE_CONV_2D" if options.depthMultiplier == 1:
             kernel = tf.transpose(taken[1], (1, 2, 3, 0))
-            output = tf.nn.depthwise_conv2d(taken[0], kernel, _strides(options), _PADDINGS[options.padding]) + taken[2]
+            padding, dilations = _PADDINGS[options.padding], (options.dilationHFactor, options.dilationWFactor)
+            output = (
+                tf.nn.depthwise_conv2d(taken[0], kernel, _strides(options), padding, dilations=dilations) + taken[2]
+            )
         case "FULLY_CONNECTED":
             output = tf.matmul(taken[0], taken[1], transpose_b=True) + taken[2]
         case "MAX_POOL_2D" | "AVERAGE_POOL_2D":

@@ -37,7 +37,8 @@ def with_calibration(model: Any, calibration: Calibration) -> tuple[Any, Calibra
     A network that ends in a sigmoid takes it into the last weights; for any other it is left as it is.
     """
     head = model.layers[-1]
-    if not (isinstance(head, keras.layers.Dense) and head.units == 1 and head.activation is keras.activations.sigmoid):
+    is_sigmoid = isinstance(head, keras.layers.Dense) and head.activation is keras.activations.sigmoid
+    if not (is_sigmoid and head.units == 1 and head.use_bias):
         return model, calibration
     kernel, bias = head.get_weights()
     calibrated = keras.models.clone_model(model)

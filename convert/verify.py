@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from ..edge.files import replacing, write_text
 from ..edge.manifest import Record, balanced_sample, read_manifest, select
 from ..edge.run import MODEL_FILE, RUN_FILE, Run, check_split
 from ..edge.scoring import score_crops
+from ..edge.signature import SIGNATURE
 from .plots import plot_scores
 
 MAX_AUC_LOSS = 0.005
@@ -92,13 +94,17 @@ def verify(
     """Score one split of crops, or a balanced sample, with Keras and every file of a bundle on every runtime there is.
 
     The reference, first in the list, is the Keras model of the run that the bundle lies in, or of run_folder; without
-    one it is the float32 file. The table, the scores and a plot go to output, or to the run's verification-SPLIT; card
+    one it is the bundle's first file. The table, the scores and a plot go to output, or to the run's verification-SPLIT; card
     puts the table into the bundle's model card, too.
 
     Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label, was changed since
     the training, or run_folder holds no run.
     """
     bundle = load_bundle(bundle_path)
+    if not bundle_path.is_dir():
+        raise ModelError(f"{bundle_path} is packed; unzip it and give its folder")
+    if card and (bundle_path / SIGNATURE).exists():
+        raise ModelError(f"{bundle_path} is signed, and another card would break that; sign it after verify --card")
     records = select(read_manifest(crops), split)
     if sample:
         records = balanced_sample(records, sample)
@@ -108,7 +114,10 @@ def verify(
     scores: list[np.ndarray] = []
     comparisons: list[Comparison] = []
     if run_folder is None:
-        progress(f"no Keras model in {beside}, so float32 is the reference (--run names another)")
+        first = next(iter(bundle.classifiers))
+        progress(f"no Keras model in {beside}, so {first} is the reference (--run names another)")
+        if output is None:
+            progress("no table, scores and plot are kept; -o names a folder for them")
     else:
         check_split(run_folder, records)
         progress("scoring with keras")
@@ -133,7 +142,9 @@ def find_places(pythons: Sequence[Sequence[str]]) -> list[Place]:
     """Return every runtime of some Python commands; raises ModelError for a Python without facetell."""
     places = []
     for python in pythons:
-        found = json.loads(_run([*python, "-m", "facetell.edge.latency"]))
+        found = _json([*python, "-m", "facetell.edge.latency"])
+        if not found["runtimes"]:
+            raise ModelError(f"{shlex.join(python)} has no TFLite runtime; run there: pip install ai-edge-litert")
         places += [Place(tuple(python), name, number, found["processor"]) for name, number in found["runtimes"].items()]
     return places
 
@@ -149,7 +160,7 @@ def measure(
 ) -> Iterator[tuple[str, np.ndarray, float]]:
     """Yield precision, calibrated p_fake (N,) and milliseconds of files of a bundle's folder in one place."""
     files = [str((bundle_path / bundle.classifiers[precision].file).resolve()) for precision in precisions]
-    latencies_ms = json.loads(_run([*place.python, "-m", "facetell.edge.latency", place.runtime, *files]))
+    latencies_ms = _json([*place.python, "-m", "facetell.edge.latency", place.runtime, *files])
     for precision, latency_ms in zip(precisions, latencies_ms, strict=True):
         progress(f"scoring with {precision}, {place}")
         yield precision, score_bundle(bundle_path, crops, records, precision, place.runtime, place.python), latency_ms
@@ -189,7 +200,7 @@ def score_bundle(
         raise DatasetError(f"{missing[0]} is missing; make the crops again with: facetell crop")
     command = [*python, "-m", "facetell.tools.cli", "scan", "--pre-cropped", "--quiet", "--format", "jsonl"]
     command += ["--model", str(bundle.resolve()), "--precision", precision, "--runtime", runtime, "-"]
-    results = [json.loads(line) for line in _run(command, "\n".join(paths)).splitlines()]
+    results = [_parsed(line, command) for line in _run(command, "\n".join(paths)).splitlines()]
     if [result["path"] for result in results] != paths:
         raise DatasetError(f"scan returned {len(results)} results for {len(paths)} crops; a path holds a line break?")
     for result in results:
@@ -269,19 +280,32 @@ def _write(
 def _write_into_card(path: Path, measured_on: str, comparisons: Sequence[Comparison]) -> None:
     """Put the table at the end of a model card, in the place of an earlier one."""
     try:
-        kept = path.read_text(encoding="utf-8").partition(_VERIFIED)[0].rstrip()
+        kept = path.read_text(encoding="utf-8").partition(f"\n{_VERIFIED}\n")[0].rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} cannot be read, so no table can be put into it: {error}") from error
     table = "\n".join(comparison_table(comparisons))
     write_text(path, f"{kept}\n\n{_VERIFIED}\n\nBy `facetell verify` on {measured_on}:\n\n{table}\n")
 
 
+def _json(command: Sequence[str]) -> Any:
+    return _parsed(_run(command), command)
+
+
+def _parsed(line: str, command: Sequence[str]) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ModelError(f"{shlex.join(command[:6])} ... said {line[:80]!r}; wanted JSON from facetell") from error
+
+
 def _run(command: Sequence[str], text: str = "") -> str:
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
+        )
     except OSError as error:
         raise ModelError(f"{command[0]} cannot be started: {error}") from error
     if done.returncode not in (0, 3):
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise ModelError(f"{' '.join(command[:8])} ... failed: {last}")
+        raise ModelError(f"{shlex.join(command[:8])} ... failed: {last}")
     return done.stdout

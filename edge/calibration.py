@@ -56,6 +56,11 @@ def logit(probability: np.ndarray) -> np.ndarray:
     return np.log(clipped / (1 - clipped))
 
 
+def is_limited(probability: np.ndarray) -> np.ndarray:
+    """Return where logit is at its limit."""
+    return np.abs(logit(probability)) >= _LOGIT_LIMIT - 1e-6
+
+
 def _sigmoid(z: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(z / 2))  # never overflows
 

@@ -12,7 +12,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ def processor() -> str:
 
 
 def latencies_ms(contents: Sequence[bytes], runtime: str = "auto") -> list[float]:
-    """Return the median milliseconds of one invocation, in one thread, of each of some .tflite files.
+    """Return the median milliseconds from a picture's bytes to its scores, in one thread, of some .tflite files.
 
     The files take turns, so that what else the machine does hits all alike: trust the ratios more than the numbers.
     """
@@ -57,9 +57,16 @@ def latencies_ms(contents: Sequence[bytes], runtime: str = "auto") -> list[float
     return [float(np.median(known)) * 1000 for known in seconds]
 
 
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # the same module under another name, such as tensorflow-cpu
+        return "of unknown version"
+
+
 if __name__ == "__main__":
     if len(sys.argv) == 1:
-        runtimes = {name: version(name) for name in installed_runtimes()}
+        runtimes = {name: _version(name) for name in installed_runtimes()}
         print(json.dumps({"processor": processor(), "runtimes": runtimes}))
     else:
         print(json.dumps(latencies_ms([Path(file).read_bytes() for file in sys.argv[2:]], sys.argv[1])))

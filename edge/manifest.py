@@ -100,12 +100,14 @@ def select(records: Iterable[Record], split: str) -> list[Record]:
 
 
 def balanced_sample(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
-    """Return about count records, as many of each source and label as there are, drawn without replacement."""
+    """Return at least count records, or all: as many of each source and label, more where others have too few."""
     rng = np.random.default_rng(seed)
     strata: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         strata[record.source, record.label].append(record)
     each = -(-count // len(strata))
+    while sum(min(each, len(members)) for members in strata.values()) < min(count, len(records)):
+        each += 1
     chosen: list[Record] = []
     for _, members in sorted(strata.items()):
         picks = rng.choice(len(members), min(each, len(members)), replace=False)

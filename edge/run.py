@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .calibration import Calibration, Thresholds
+from .crops import read_crop_settings
 from .errors import DatasetError
 from .files import write_text
 from .manifest import Record, read_manifest
@@ -69,6 +70,16 @@ def check_split(run_folder: Path, records: Iterable[Record]) -> None:
         raise DatasetError(
             f"{len(moved)} pictures stand in another split than at the training of {run_folder}, so some that it was "
             "trained on could pass for new ones; train again, or split as it was"
+        )
+
+
+def check_cut(run: Run, crops: Path) -> None:
+    """Raise DatasetError when crops were cut otherwise than those that a run was trained on."""
+    cut = read_crop_settings(crops)
+    if (cut.input_size_px, cut.margin_ratio, cut.pre_cropped) != (run.input_size_px, run.margin_ratio, run.pre_cropped):
+        raise DatasetError(
+            f"{crops} was cut for {cut.input_size_px} px at {cut.margin_ratio} times the face box, the run wants "
+            f"{run.input_size_px} px at {run.margin_ratio} (or one is of pre-cropped pictures); run facetell crop again"
         )
 
 

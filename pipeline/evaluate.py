@@ -12,11 +12,10 @@ import numpy as np
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
 from ..edge.calibration import Thresholds
-from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError
 from ..edge.files import replacing, write_text
 from ..edge.manifest import Record, read_manifest, split_sha256
-from ..edge.run import MODEL_FILE, Run, check_split
+from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
 from .augment import jpeg, rescale
 from .backbones import load_model
@@ -91,12 +90,7 @@ def evaluate(
     """
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)
-    cut = read_crop_settings(crops)
-    if (cut.input_size_px, cut.margin_ratio, cut.pre_cropped) != (run.input_size_px, run.margin_ratio, run.pre_cropped):
-        raise DatasetError(
-            f"{crops} was cut for {cut.input_size_px} px at {cut.margin_ratio} times the face box, the run wants "
-            f"{run.input_size_px} px at {run.margin_ratio} (or one is of pre-cropped pictures); run facetell crop again"
-        )
+    check_cut(run, crops)
     every_record = read_manifest(crops)
     split = split or ("test" if any(record.split == "test" for record in every_record) else "validation")
     records = [record for record in every_record if record.split == split]

@@ -2,6 +2,7 @@ import csv
 import hashlib
 import json
 import shutil
+import sys
 import time
 import zipfile
 from dataclasses import replace
@@ -326,7 +327,39 @@ def test_a_comparison_counts_what_differs(bundle: Bundle) -> None:
     )
 
 
-@pytest.mark.parametrize("python", [("no-such-python",), ("python3", "-c", "raise SystemExit('not here')")])
-def test_a_python_without_facetell_is_an_error(python: tuple[str, ...]) -> None:
-    with pytest.raises(ModelError, match=python[0]):
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        (["no-such-python"], "no-such-python cannot be started"),
+        ([sys.executable, "-c", "raise SystemExit('not here')"], "not here"),
+        (["echo", "welcome to this machine"], "wanted JSON"),
+        ([sys.executable, "-c", 'print(\'{"processor": "x", "runtimes": {}}\')'], "has no TFLite runtime"),
+    ],
+)
+def test_a_python_without_facetell_is_an_error(python: list[str], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
         find_places([python])
+
+
+def test_a_packed_bundle_is_to_be_unpacked_first(tmp_path: Path, exported: Path, crops: Path) -> None:
+    packed = shutil.make_archive(str(tmp_path / "tiny"), "zip", exported)
+    with pytest.raises(ModelError, match="unzip it"):
+        verify(Path(packed), crops)
+
+
+def test_a_signed_bundle_keeps_its_card(tmp_path: Path, exported: Path, crops: Path) -> None:
+    bundle = shutil.copytree(exported, tmp_path / "bundle")
+    (bundle / "model.sig").write_text("a signature")
+    before = tree(bundle)
+    with pytest.raises(ModelError, match="is signed"):
+        verify(bundle, crops, card=True)
+    assert tree(bundle) == before
+
+
+def test_crops_that_were_cut_otherwise_are_refused(tmp_path: Path, run: Path, crops: Path) -> None:
+    other = shutil.copytree(crops, tmp_path / "crops")
+    settings = json.loads((other / "crop.json").read_text())
+    settings["settings"]["margin_ratio"] = 1.3
+    (other / "crop.json").write_text(json.dumps(settings))
+    with pytest.raises(DatasetError, match=r"at 1\.3 times the face box"):
+        from_run(run, other)

@@ -61,6 +61,8 @@ def test_it_is_scanned_like_our_own(hobby_model: Path, crops: Path, tmp_path: Pa
     [
         ([], 2, "name a RUN"),
         (["RUN", "--keras", "MODEL"], 2, "one of them"),
+        (["RUN", "--range", "0..1"], 2, "are for --keras"),
+        (["RUN", "--trust"], 2, "are for --keras"),
         (["--keras", "MODEL", "--positive", "real"], 2, "wants --crops"),
         (["--keras", "MODEL", "--crops", "CROPS"], 2, "wants --crops"),
         (["--keras", "MODEL", "--crops", "CROPS", "--positive", "maybe"], 2, "maybe"),

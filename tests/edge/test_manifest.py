@@ -163,7 +163,7 @@ def test_the_hash_of_a_split_is_of_what_stands_where(change: dict[str, str], is_
     assert (split_sha256([RECORD, other]) == split_sha256([other, replace(RECORD, **change)])) == is_same
 
 
-def test_a_sample_takes_as_many_of_each_source_and_label() -> None:
+def test_a_sample_takes_as_many_of_each_source_and_label_as_there_are() -> None:
     sizes = {("a", "real"): 50, ("a", "fake"): 20, ("b", "real"): 3, ("b", "fake"): 20}
     records = [
         record(f"{source}{label}{number}", label, source=source)
@@ -172,10 +172,10 @@ def test_a_sample_takes_as_many_of_each_source_and_label() -> None:
     ]
     chosen = balanced_sample(records, 40)
     assert Counter((known.source, known.label) for known in chosen) == {
-        ("a", "real"): 10,
-        ("a", "fake"): 10,
+        ("a", "real"): 13,
+        ("a", "fake"): 13,
         ("b", "real"): 3,
-        ("b", "fake"): 10,
+        ("b", "fake"): 13,
     }
     assert len({known.path for known in chosen}) == len(chosen)
     assert chosen == balanced_sample(records, 40)
