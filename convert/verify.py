@@ -94,8 +94,8 @@ def verify(
     """Score one split of crops, or a balanced sample, with Keras and every file of a bundle on every runtime there is.
 
     The reference, first in the list, is the Keras model of the run that the bundle lies in, or of run_folder; without
-    one it is the bundle's first file. Table, scores and plot go to output, or to the run's verification-SPLIT; card puts
-    the table into the bundle's model card, too.
+    one it is the bundle's first file. Table, scores and plot go to output, or to the run's verification-SPLIT; card
+    puts the table into the bundle's model card, too.
 
     Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label, was changed since
     the training, or run_folder holds no run.
