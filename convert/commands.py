@@ -86,6 +86,7 @@ def export(
     if private_key:
         sign(output, private_key)
     click.echo("\n".join(comparison_table(comparisons)))
+    click.echo(f"Written to {output}: {', '.join(sorted({c.file for c in comparisons} - {'keras'}))}.", err=True)
     missing = {"float16", "int8"} - {comparison.file for comparison in comparisons}
     for precision in sorted(missing):
         click.echo(
@@ -133,7 +134,7 @@ def verify(
     click.echo("\n".join(comparison_table(comparisons)))
     failed = [comparison for comparison in comparisons if not comparison.holds]
     for comparison in failed:
-        click.echo(f"{comparison.file} on {comparison.runtime} is not as good as the reference", err=True)
+        click.echo(f"{comparison.file} is not as good as the reference: {comparison.in_words()}", err=True)
     return int(strict and bool(failed))
 
 

@@ -73,7 +73,8 @@ def from_run(run_folder: Path, crops: Path | None = None) -> Subject:
 def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trust: bool) -> Subject:
     """Return a model that was trained elsewhere, calibrated on the validation split of crops of its input's size.
 
-    Raises ModelError when it cannot be used, DatasetError when the crops are of another size or lack a label.
+    Raises ModelError when it cannot be used or scores the wrong way round, DatasetError when the crops are of another
+    size or lack a label.
     """
     model = load_foreign(path, pixel_range=pixel_range, positive=positive, trust=trust)
     cut, size_px = read_crop_settings(crops), int(model.input_shape[1])
@@ -86,9 +87,14 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
     validation = select(records, "validation")
     raw = score_crops(model.predict_on_batch, crops, validation, size_px)
     labels = np.array([record.is_fake for record in validation])
+    if (validation_auc := float(roc_auc_score(labels, raw))) < 0.5:
+        raise ModelError(
+            f"{path} gives fakes lower scores than reals (AUC {validation_auc:.3f} on {len(labels)} crops); "
+            "is --positive the other one?"
+        )
     calibration = fit_calibration(raw, labels)
     run = Run(
-        backbone=f"trained elsewhere ({path.name})",
+        backbone=f"{path.name}, trained elsewhere",
         crops=str(crops.resolve()),
         split_sha256=split_sha256(records),
         input_size_px=size_px,
@@ -97,7 +103,7 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
         pre_cropped=cut.pre_cropped,
         calibration=calibration,
         thresholds=choose_thresholds(calibration.apply(raw), labels, [record.source for record in validation]),
-        validation_auc=float(roc_auc_score(labels, raw)),
+        validation_auc=validation_auc,
         pictures=dict(sorted(Counter(f"{r.source} {r.label} {r.split}" for r in validation).items())),
         arguments={"pixel_range": pixel_range, "positive": positive},
         versions={"python": platform.python_version()} | {name: version(name) for name in ("tensorflow", "keras")},
@@ -168,10 +174,10 @@ class _Export:
                 self.comparisons += measured
             elif precision == "float32":
                 raise ModelError(
-                    f"float32 does not say what Keras says: {_in_words(measured)}; please report this model"
+                    f"float32 does not say what Keras says: {_worst(measured).in_words()}; please report this model"
                 )
             else:
-                self.progress(f"{precision} does not hold: {_in_words(measured)}")
+                self.progress(f"{precision} does not hold: {_worst(measured).in_words()}")
                 self._drop(precision)
         self._climb(files["float32"], calibration)
         card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings.data_notes)
@@ -198,7 +204,7 @@ class _Export:
                 self.comparisons += measured
                 self._write_manifest()
                 return
-            self.progress(f"int8, {rung.name}, does not hold: {_in_words(measured)}")
+            self.progress(f"int8, {rung.name}, does not hold: {_worst(measured).in_words()}")
         self._drop("int8")
 
     def _add(self, precision: str, content: bytes, calibration: Calibration, **known: str) -> None:
@@ -265,14 +271,6 @@ class _Export:
 
 def _worst(measured: Sequence[Comparison]) -> Comparison:
     return min(measured, key=lambda comparison: (comparison.holds, comparison.agreement))
-
-
-def _in_words(measured: Sequence[Comparison]) -> str:
-    worst = _worst(measured)
-    return (
-        f"AUC loss {worst.auc_loss:+.4f}, same verdict {worst.agreement:.2%}, mean drift {worst.mean_drift:.4f} "
-        f"on {worst.runtime}"
-    )
 
 
 def _face_detector() -> Path:

@@ -27,7 +27,8 @@ def plot_scores(scores: Mapping[str, np.ndarray], thresholds: Thresholds, path: 
             axes.axvline(threshold, color="#d55e00", linewidth=0.8, linestyle=":")
             axes.axhline(threshold, color="#d55e00", linewidth=0.8, linestyle=":")
         axes.scatter(reference, p_fake, s=6, color="#0072b2", alpha=0.35, linewidths=0)
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=f"p_fake, {reference_name}", ylabel="p_fake")
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel="p_fake")
+        axes.set_xlabel(f"p_fake, {reference_name}".replace(", ", "\n", 2), fontsize=8)
         axes.set_title(name.replace(", ", "\n", 1), fontsize=8)
     with replacing(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None})

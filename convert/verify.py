@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,13 @@ class Comparison:
             abs(self.auc_loss) <= MAX_AUC_LOSS and self.agreement >= MIN_AGREEMENT and self.mean_drift <= MAX_MEAN_DRIFT
         )
 
+    def in_words(self) -> str:
+        """Return what was measured beside what it may be."""
+        return (
+            f"AUC loss {self.auc_loss:+.4f} (at most {MAX_AUC_LOSS}), same verdict {self.agreement:.2%} (at least "
+            f"{MIN_AGREEMENT:.1%}), mean drift {self.mean_drift:.4f} (at most {MAX_MEAN_DRIFT}) on {self.runtime}"
+        )
+
 
 @dataclass(frozen=True)
 class Place:
@@ -98,7 +105,7 @@ def verify(
     puts the table into the bundle's model card, too.
 
     Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label, was changed since
-    the training, or run_folder holds no run.
+    the training, or run_folder holds no run or another bundle's.
     """
     bundle = load_bundle(bundle_path)
     if not bundle_path.is_dir():
@@ -111,6 +118,7 @@ def verify(
     labels = np.array([record.is_fake for record in records])
     beside = bundle_path.resolve().parent
     run_folder = run_folder or (beside if (beside / RUN_FILE).exists() else None)
+    places = find_places(pythons)
     scores: list[np.ndarray] = []
     comparisons: list[Comparison] = []
     if run_folder is None:
@@ -120,11 +128,13 @@ def verify(
             progress("no table, scores and plot are kept; -o names a folder for them")
     else:
         check_split(run_folder, records)
-        progress("scoring with keras")
         run, model_file = Run.read(run_folder), run_folder / MODEL_FILE
+        if run.thresholds != bundle.thresholds:
+            raise DatasetError(f"{bundle_path} was not exported from {run_folder}: their thresholds differ; see --run")
+        progress("scoring with keras")
         scores.append(score_keras(load_keras(run_folder), run.calibration, crops, records, run.input_size_px))
         comparisons.append(keras_row(scores[0], labels, model_file.stat().st_size))
-    for place in find_places(pythons):
+    for place in places:
         rows = measure(bundle_path, bundle, list(bundle.classifiers), place, crops, records, progress)
         for precision, p_fake, latency_ms in rows:
             scores.append(p_fake)
@@ -142,10 +152,17 @@ def find_places(pythons: Sequence[Sequence[str]]) -> list[Place]:
     """Return every runtime of some Python commands; raises ModelError for a Python without facetell."""
     places = []
     for python in pythons:
-        found = _json([*python, "-m", "facetell.edge.latency"])
+        try:
+            found = _json([*python, "-m", "facetell.edge.latency"])
+        except ModelError as error:
+            raise ModelError(f"{error}; --python wants a Python that has this facetell") from error
         if not found["runtimes"]:
             raise ModelError(f"{shlex.join(python)} has no TFLite runtime; run there: pip install ai-edge-litert")
-        places += [Place(tuple(python), name, number, found["processor"]) for name, number in found["runtimes"].items()]
+        for name, number in found["runtimes"].items():
+            place = Place(tuple(python), name, number, found["processor"])
+            if str(place) in map(str, places):
+                place = replace(place, processor=f"{place.processor}, {python[0]}")
+            places.append(place)
     return places
 
 
@@ -251,8 +268,8 @@ def comparison_table(comparisons: Sequence[Comparison]) -> list[str]:
     head = ("file", "runtime", "processor", "AUC", "AUC loss", "same verdict", "mean drift", "max drift", "MB", "ms")
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     lines += [
-        f"| {c.file} | {c.runtime} | {c.processor or '-'} | {c.auc:.4f} | {c.auc_loss:+.4f} | {c.agreement:.2%} "
-        f"| {c.mean_drift:.4f} | {c.max_drift:.3f} | {c.size_bytes / 1e6:.2f} "
+        f"| {c.file} | {c.runtime} | {c.processor or '-'} | {c.auc:.4f} | {round(c.auc_loss, 4) + 0.0:+.4f} "
+        f"| {c.agreement:.2%} | {c.mean_drift:.4f} | {c.max_drift:.3f} | {c.size_bytes / 1e6:.2f} "
         f"| {'-' if c.latency_ms is None else format(c.latency_ms, '.2f')} |"
         for c in comparisons
     ]
@@ -284,7 +301,8 @@ def _write_into_card(path: Path, measured_on: str, comparisons: Sequence[Compari
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} cannot be read, so no table can be put into it: {error}") from error
     table = "\n".join(comparison_table(comparisons))
-    write_text(path, f"{kept}\n\n{_VERIFIED}\n\nBy `facetell verify` on {measured_on}:\n\n{table}\n")
+    against = f"against {comparisons[0].file}"
+    write_text(path, f"{kept}\n\n{_VERIFIED}\n\nBy `facetell verify` on {measured_on}, {against}:\n\n{table}\n")
 
 
 def _json(command: Sequence[str]) -> Any:

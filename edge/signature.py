@@ -69,6 +69,8 @@ def _check_folder(bundle: Path) -> None:
 
 
 def _no_key(path: Path, kind: str) -> str:
+    if not path.is_file():
+        return f"{path} does not exist; wanted a {kind} key, a PEM file"
     return f"{path} is not a {kind} key; wanted a PEM file, without a password, of a key on the curve prime256v1"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -78,6 +79,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 failed, 2 usage, 3 done but some files failed, 130 after Ctrl-C."""
+    # What is half written is cleared away after SIGTERM as it is after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:]))
 
 

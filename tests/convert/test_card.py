@@ -72,7 +72,7 @@ def test_the_card_states_its_limits(card: str, limit: str) -> None:
 
 
 def test_a_model_that_was_not_evaluated_says_so(manifest: dict, run: Path) -> None:
-    assert "before it was evaluated" in model_card(manifest, Run.read(run), [], [], "")
+    assert "was not run on this model before" in model_card(manifest, Run.read(run), [], [], "")
 
 
 def test_a_model_of_face_crops_is_used_without_a_face_finder(card: str, manifest: dict, run: Path) -> None:

@@ -276,7 +276,24 @@ def test_a_report_on_other_crops_does_not_enter_the_card(tmp_path: Path, run: Pa
     report = json.loads((copy / "evaluation-test" / "report.json").read_text())
     (copy / "evaluation-test" / "report.json").write_text(json.dumps(report | {"split_sha256": "of other crops"}))
     export(from_run(copy), tmp_path / "bundle", ExportSettings("tiny"))
-    assert "before it was evaluated" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "was not run on this model before" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def test_verify_with_the_run_of_another_bundle_is_an_error(
+    tmp_path: Path, exported: Path, run: Path, crops: Path
+) -> None:
+    other = tmp_path / "run"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("bundle", "verification-*"))
+    known = Run.read(run)
+    replace(known, thresholds=replace(known.thresholds, fake=0.99)).write(other)
+    with pytest.raises(DatasetError, match="was not exported from"):
+        verify(exported, crops, run_folder=other)
+    assert not (other / "verification-validation").exists()
+
+
+def test_two_pythons_with_the_same_runtime_are_told_apart() -> None:
+    places = [str(place) for place in find_places([(sys.executable,), (sys.executable,)])]
+    assert len(set(places)) == len(places)
 
 
 def test_verify_of_a_run_that_is_none_is_an_error(tmp_path: Path, exported: Path, crops: Path) -> None:

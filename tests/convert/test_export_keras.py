@@ -23,17 +23,20 @@ from facetell.tools.cli import run as facetell
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 
 
-@pytest.fixture(scope="module")
-def hobby_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small CNN for 0..1 whose class 1 is real, as flow_from_directory numbers them."""
-    keras.utils.set_random_seed(0)
+def save_cnn(path: Path, seed: int) -> None:
+    keras.utils.set_random_seed(seed)
     layers = [keras.layers.Input((224, 224, 3))]
     for filters in (8, 16, 16, 32):
         layers += [keras.layers.Conv2D(filters, 3, activation="relu"), keras.layers.MaxPooling2D()]
     layers += [keras.layers.Conv2D(32, 3, activation="relu"), keras.layers.GlobalAveragePooling2D()]
-    model = keras.Sequential([*layers, keras.layers.Dense(1, activation="sigmoid")])
+    keras.Sequential([*layers, keras.layers.Dense(1, activation="sigmoid")]).save(path)
+
+
+@pytest.fixture(scope="module")
+def hobby_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CNN for 0..1 whose class 1 is real, as flow_from_directory numbers them."""
     path = tmp_path_factory.mktemp("hobby") / "deepfake_cnn.keras"
-    model.save(path)
+    save_cnn(path, seed=0)
     return path
 
 
@@ -92,3 +95,12 @@ def test_crops_of_another_size_are_refused(tmp_path: Path, crops: Path, capsys: 
     arguments = ["--keras", str(tmp_path / "small.keras"), "--positive", "fake", "--crops", str(crops)]
     assert facetell(["export", *arguments, "-o", str(tmp_path / "b")]) == 1
     assert "facetell crop DATASET -o CROPS --size 96" in capsys.readouterr().err
+
+
+def test_a_model_that_scores_the_wrong_way_round_is_refused(
+    tmp_path: Path, crops: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_cnn(tmp_path / "cnn.keras", seed=2)  # on these crops, its class 1 is fake
+    arguments = ["--keras", str(tmp_path / "cnn.keras"), "--range", "0..1", "--crops", str(crops)]
+    assert facetell(["export", *arguments, "--positive", "real", "-o", str(tmp_path / "b")]) == 1
+    assert "is --positive the other one?" in capsys.readouterr().err
