@@ -81,8 +81,8 @@ License of the model: {manifest["license"]}.
 {measured or "`facetell evaluate` was not run on this model before it was exported."}
 
 The files against the Keras model, on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops;
-the split that chose the calibration, the thresholds and, where facetell trained it, the epoch), at the thresholds above;
-ms is from a crop's bytes to its scores, in one thread:
+the split that chose the calibration, the thresholds and, where facetell trained it, the epoch), at the thresholds
+above; ms is from a crop's bytes to its scores, in one thread:
 
 {chr(10).join(comparison_table(comparisons))}
 
