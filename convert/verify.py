@@ -30,6 +30,8 @@ MAX_AUC_LOSS = 0.005
 MIN_AGREEMENT = 0.985
 MAX_MEAN_DRIFT = 0.02
 
+_SAME_SCORE = 1e-4  # less is no change of a verdict: a threshold may be a face's own score
+
 TABLE, SCORES, PLOT = "table.md", "scores.csv", "scores.png"
 
 _VERIFIED = "## Verified"
@@ -242,7 +244,8 @@ def compare(
     thresholds = bundle.thresholds
     drift = np.abs(p_fake - reference)
     auc = float(roc_auc_score(is_fake, p_fake))
-    same = [thresholds.verdict(a) == thresholds.verdict(b) for a, b in zip(p_fake, reference, strict=True)]
+    verdicts = [thresholds.verdict(a) == thresholds.verdict(b) for a, b in zip(p_fake, reference, strict=True)]
+    same = np.array(verdicts) | (drift < _SAME_SCORE)
     return Comparison(
         file=file,
         runtime=f"{place.runtime} {place.runtime_version}",

@@ -69,7 +69,7 @@ def _check_folder(bundle: Path) -> None:
 
 
 def _no_key(path: Path, kind: str) -> str:
-    if not path.is_file():
+    if not path.exists():
         return f"{path} does not exist; wanted a {kind} key, a PEM file"
     return f"{path} is not a {kind} key; wanted a PEM file, without a password, of a key on the curve prime256v1"
 

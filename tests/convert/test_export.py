@@ -171,7 +171,7 @@ def test_the_manifest_names_the_rung_that_shipped(exported: Path) -> None:
 def test_int8_that_does_not_hold_is_left_out(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", 1e-5)  # float32 has a tenth of that
+    monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", 1e-5)
     monkeypatch.setattr("facetell.convert.ladder.FINE_TUNE_PICTURES", 32)
     assert facetell(["export", str(run), "-o", str(tmp_path / "bundle")]) == 3
     assert "No int8 file" in capsys.readouterr().err

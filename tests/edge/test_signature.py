@@ -145,9 +145,9 @@ def test_a_signature_in_another_key_s_name_is_refused(signed: Path, keys: Path) 
 @pytest.mark.parametrize("name", ["missing", "text", "folder", "koblitz", "rsa"])
 def test_what_is_no_key_is_refused(name: str, signed: Path, keys: Path) -> None:
     before = (signed / SIGNATURE).read_bytes()
-    with pytest.raises(ModelError, match=f"{name}.pub is not a public key"):
+    with pytest.raises(ModelError, match=rf"{name}\.pub (is not a public key|does not exist)"):
         verify_signature(signed, keys / f"{name}.pub")
-    with pytest.raises(ModelError, match=f"{name}.key is not a private key"):
+    with pytest.raises(ModelError, match=rf"{name}\.key (is not a private key|does not exist)"):
         sign(signed, keys / f"{name}.key")
     assert (signed / SIGNATURE).read_bytes() == before
 
