@@ -189,12 +189,13 @@ def test_eight_bits_begin_where_the_map_is_a_sixteenth(mobilenet_v3: bytes) -> N
     assert not eight_bit_tensors(prepare(mobilenet_v3, 0))
 
 
-def layered(*layers: keras.layers.Layer) -> bytes:
+def layered(layers: Callable[[], list[keras.layers.Layer]]) -> bytes:
     """Return a network of these layers on maps of 6 x 6, with a head."""
     keras.utils.set_random_seed(0)
     image = keras.Input((SIZE_PX, SIZE_PX, 3))
-    features = keras.layers.Conv2D(8, 3, strides=16, padding="same", activation="relu")(image)
-    for layer in layers:
+    # tflite-runtime 2.14 and TensorFlow 2.17 compute nothing but zeros where a stride is longer than its kernel
+    features = keras.layers.Conv2D(8, 16, strides=16, activation="relu")(keras.layers.Rescaling(1 / 16, -8)(image))
+    for layer in layers():
         features = layer(features)
     features = keras.layers.GlobalAveragePooling2D()(features)
     return convert(keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(features)), ["float32"])["float32"]
@@ -205,28 +206,26 @@ def dead(activation: str | None) -> keras.layers.Layer:
 
 
 CONV = {"padding": "same", "bias_initializer": keras.initializers.Constant(1.0)}
-# what rounding may change a score by, and the layers
-ODD_LAYERS: dict[str, tuple[float, Callable[[], list[keras.layers.Layer]]]] = {
-    "groups": (0.1, lambda: [keras.layers.Conv2D(8, 3, groups=4, **CONV), keras.layers.Conv2D(8, 3, **CONV)]),
-    "dilated": (0.1, lambda: [keras.layers.Conv2D(8, 3, dilation_rate=2, **CONV), keras.layers.Conv2D(8, 3, **CONV)]),
-    "dead, linear": (0.03, lambda: [dead(None), keras.layers.Conv2D(8, 3, **CONV)]),
-    "dead, relu": (0.03, lambda: [dead("relu"), keras.layers.Conv2D(8, 3, **CONV)]),
-    "dead, relu6": (0.03, lambda: [dead("relu6"), keras.layers.Conv2D(8, 3, **CONV)]),
+ODD_LAYERS: dict[str, Callable[[], list[keras.layers.Layer]]] = {
+    "groups": lambda: [keras.layers.Conv2D(8, 3, groups=4, **CONV), keras.layers.Conv2D(8, 3, **CONV)],
+    "dilated": lambda: [keras.layers.Conv2D(8, 3, dilation_rate=2, **CONV), keras.layers.Conv2D(8, 3, **CONV)],
+    "dead, linear": lambda: [dead(None), keras.layers.Conv2D(8, 3, **CONV)],
+    "dead, relu": lambda: [dead("relu"), keras.layers.Conv2D(8, 3, **CONV)],
+    "dead, relu6": lambda: [dead("relu6"), keras.layers.Conv2D(8, 3, **CONV)],
 }
 
 
 @pytest.mark.parametrize("name", ODD_LAYERS)
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_odd_layers_are_quantised_like_any(name: str) -> None:
-    drift, layers = ODD_LAYERS[name]
-    content, images = layered(*layers()), pictures(8, seed=1)
-    assert simulated(prepare(content, 1 / 16), images, rounded=False) == pytest.approx(
-        scores(content, images), abs=1e-5
-    )
+    content, images = layered(ODD_LAYERS[name]), pictures(8, seed=1)
+    wanted = scores(content, images)
+    assert name.startswith("dead") or np.ptp(wanted) > 0.05
+    assert simulated(prepare(content, 1 / 16), images, rounded=False) == pytest.approx(wanted, abs=1e-5)
     graph = quantised(content)
     assert eight_bit_tensors(graph)
     for runtime in installed_runtimes():
-        assert scores(int8_file(graph), images, runtime) == pytest.approx(scores(content, images), abs=drift), runtime
+        assert scores(int8_file(graph), images, runtime) == pytest.approx(wanted, abs=0.01), runtime
 
 
 def test_an_operation_that_is_not_known_is_named() -> None:
