@@ -204,7 +204,7 @@ class _Export:
                 self.comparisons += measured
                 self._write_manifest()
                 return
-            self.progress(f"int8, {rung.name}, does not hold: {_worst(measured).in_words()}")
+            self.progress(f"int8, {rung.name}, does not hold: {worst.in_words()}")
         self._drop("int8")
 
     def _add(self, precision: str, content: bytes, calibration: Calibration, **known: str) -> None:

@@ -12,7 +12,7 @@ from ..edge.manifest import LABELS
 
 DESCRIPTION = (
     "Tells real faces from fake ones in a square RGB face crop, 0..255. Two outputs: the probabilities of real and "
-    "fake, before calibration. A verdict is evidence, not proof."
+    "fake. A verdict is evidence, not proof."
 )
 
 

@@ -131,16 +131,12 @@ def _limits(graph: Graph, tensor: int) -> tuple[float, float]:
 def _compute(step: Operation, taken: list[Any], shape: tuple[int, ...]) -> Any:
     options, activation = step.options, _ACTIVATIONS.get(step.activation)
     match step.kind:
-        case "CONV_2D":
+        case "CONV_2D" | "DEPTHWISE_CONV_2D" if getattr(options, "depthMultiplier", 1) == 1:
+            convolve = tf.nn.conv2d if step.kind == "CONV_2D" else tf.nn.depthwise_conv2d
             kernel = tf.transpose(taken[1], (1, 2, 3, 0))
-            padding, dilations = _PADDINGS[options.padding], (options.dilationHFactor, options.dilationWFactor)
-            output = tf.nn.conv2d(taken[0], kernel, _strides(options), padding, dilations=dilations) + taken[2]
-        case "DEPTHWISE_CONV_2D" if options.depthMultiplier == 1:
-            kernel = tf.transpose(taken[1], (1, 2, 3, 0))
-            padding, dilations = _PADDINGS[options.padding], (options.dilationHFactor, options.dilationWFactor)
-            output = (
-                tf.nn.depthwise_conv2d(taken[0], kernel, _strides(options), padding, dilations=dilations) + taken[2]
-            )
+            dilations = (options.dilationHFactor, options.dilationWFactor)
+            output = convolve(taken[0], kernel, _strides(options), _PADDINGS[options.padding], dilations=dilations)
+            output += taken[2]
         case "FULLY_CONNECTED":
             output = tf.matmul(taken[0], taken[1], transpose_b=True) + taken[2]
         case "MAX_POOL_2D" | "AVERAGE_POOL_2D":
