@@ -99,6 +99,13 @@ def export(
 @click.argument("bundle", type=_FOLDER)
 @click.argument("crops", type=_FOLDER)
 @click.option("--run", "run_folder", type=_FOLDER, help="Run with the Keras model.  [default: the folder BUNDLE is in]")
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(["float32", "float16", "int8"]),
+    multiple=True,
+    help="Only this file of BUNDLE; may be repeated.",
+)
 @click.option("--split", default="validation", show_default=True, help="Which crops are scored.")
 @click.option("--sample", type=click.IntRange(1), help="Score only so many, balanced over sets and labels.")
 @click.option("-o", "--output", type=_FOLDER, help="Folder for table, scores and plot.  [default: in the run's]")
@@ -109,6 +116,7 @@ def verify(
     bundle: Path,
     crops: Path,
     run_folder: Path | None,
+    precisions: tuple[str, ...],
     split: str,
     sample: int | None,
     output: Path | None,
@@ -124,6 +132,7 @@ def verify(
         bundle,
         crops,
         run_folder=run_folder,
+        precisions=precisions,
         split=split,
         sample=sample,
         output=output,

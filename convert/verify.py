@@ -93,6 +93,7 @@ def verify(
     crops: Path,
     *,
     run_folder: Path | None = None,
+    precisions: Sequence[str] = (),
     split: str = "validation",
     sample: int | None = None,
     output: Path | None = None,
@@ -102,9 +103,9 @@ def verify(
 ) -> list[Comparison]:
     """Score one split of crops, or a balanced sample, with Keras and every file of a bundle on every runtime there is.
 
-    The reference, first in the list, is the Keras model of the run that the bundle lies in, or of run_folder; without
-    one it is the bundle's first file. Table, scores and plot go to output, or to the run's verification-SPLIT; card
-    puts the table into the bundle's model card, too.
+    precisions name some of the files, where not all are wanted. The reference, first in the list, is the Keras model of
+    the run that the bundle lies in, or of run_folder; without one it is the bundle's first file. Table, scores and plot
+    go to output, or to the run's verification-SPLIT; card puts the table into the bundle's model card, too.
 
     Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label, was changed since
     the training, or run_folder holds no run or another bundle's.
@@ -121,10 +122,12 @@ def verify(
     beside = bundle_path.resolve().parent
     run_folder = run_folder or (beside if (beside / RUN_FILE).exists() else None)
     places = find_places(pythons)
+    files = [bundle.classifier(precision).precision for precision in precisions or bundle.classifiers]
     scores: list[np.ndarray] = []
     comparisons: list[Comparison] = []
     if run_folder is None:
         first = next(iter(bundle.classifiers))
+        files = [first, *(file for file in files if file != first)]
         progress(f"no Keras model in {beside}, so {first} is the reference (--run names another)")
         if output is None:
             progress("no table, scores and plot are kept; -o names a folder for them")
@@ -137,7 +140,7 @@ def verify(
         scores.append(score_keras(load_keras(run_folder), run.calibration, crops, records, run.input_size_px))
         comparisons.append(keras_row(scores[0], labels, model_file.stat().st_size))
     for place in places:
-        rows = measure(bundle_path, bundle, list(bundle.classifiers), place, crops, records, progress)
+        rows = measure(bundle_path, bundle, files, place, crops, records, progress)
         for precision, p_fake, latency_ms in rows:
             scores.append(p_fake)
             comparison = compare(precision, place, p_fake, scores[0], labels, bundle, latency_ms)

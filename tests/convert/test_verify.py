@@ -83,13 +83,15 @@ def test_a_sample_is_measured_against_the_gate_and_put_into_the_card(
     monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", -1.0)
     bundle = shutil.copytree(exported, tmp_path / "bundle")
     before = (bundle / "MODEL_CARD.md").read_text().rstrip()
+    runtimes = len(installed_runtimes())
     arguments = ["verify", str(bundle), str(crops), "--sample", "2", "-o", str(tmp_path / "out"), "--card"]
-    arguments += ["--run", str(run)]
+    arguments += ["--run", str(run), "--precision", "int8"]
     for strict, status in (([], 0), (["--strict"], 1)):
         assert facetell([*arguments, *strict]) == status
         said = capsys.readouterr()
         assert "is not as good as the reference" in said.err
         assert len((tmp_path / "out" / "scores.csv").read_text().splitlines()) == 3
+        assert [line.split(" | ")[0] for line in said.out.splitlines()[2:]] == ["| keras", *["| int8"] * runtimes]
         card = (bundle / "MODEL_CARD.md").read_text()
         assert card.startswith(before)
         assert card.count("## Verified") == 1
