@@ -8,10 +8,30 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import psutil
 
 from ..edge.crops import read_crop
 from ..edge.manifest import LABELS, Record
 from .augment import augment
+
+
+class CropCache:
+    """Stored crops, (S, S, 3) uint8 RGB, decoded once each as long as there is memory for them."""
+
+    def __init__(self, crops: Path, records: Sequence[Record], limit_bytes: int | None = None):
+        self.records = records
+        self._crops, self._kept = crops, dict[int, np.ndarray]()
+        self._room_bytes = psutil.virtual_memory().available // 2 if limit_bytes is None else limit_bytes
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return the crop of a record; not to be written to. Raises DatasetError when it cannot be read."""
+        if index in self._kept:
+            return self._kept[index]
+        crop = read_crop(self._crops, self.records[index])
+        if crop.nbytes <= self._room_bytes:
+            self._room_bytes -= crop.nbytes
+            self._kept[index] = crop
+        return crop
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -20,10 +40,11 @@ class TrainingBatches(keras.utils.PyDataset):
     Every batch depends on seed, epoch and its index alone, so that a resumed run sees what a whole one would have.
     """
 
-    def __init__(self, crops: Path, records: Sequence[Record], size_px: int, batch_size: int, seed: int, epoch: int):
+    def __init__(self, crops: CropCache, size_px: int, batch_size: int, seed: int, epoch: int):
         super().__init__(workers=2, max_queue_size=8)
-        self._crops, self._records, self._size_px, self._batch_size = crops, records, size_px, batch_size
+        self._crops, self._size_px, self._batch_size = crops, size_px, batch_size
         self._seed = (seed, epoch)
+        records = crops.records
         rng = np.random.default_rng(self._seed)
         repeats = source_repeats(records)
         repeats = np.floor(repeats) + (rng.random(len(records)) < repeats % 1)
@@ -38,8 +59,8 @@ class TrainingBatches(keras.utils.PyDataset):
         """Return images, labels (1 = fake) and sample weights of one batch."""
         rng = np.random.default_rng((*self._seed, index))
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        records = [self._records[number] for number in chosen]
-        images = [augment(read_crop(self._crops, record), self._size_px, rng) for record in records]
+        records = [self._crops.records[number] for number in chosen]
+        images = [augment(self._crops[number], self._size_px, rng) for number in chosen]
         labels = np.array([[record.is_fake] for record in records], np.float32)
         weights = np.array([self._weights[record.label] for record in records], np.float32)
         return np.stack(images).astype(np.float32), labels, weights

@@ -74,6 +74,23 @@ def merge(raw: tuple[Path, ...], kaggle: tuple[str, ...], output: Path) -> int:
 
 @click.command()
 @click.argument("dataset", type=_FOLDER)
+def audit(dataset: Path) -> None:
+    """Say how much of the labels in a merged DATASET, or in crops, can be guessed without looking at a face."""
+    from .audit import audit as audit_dataset
+    from .audit import leak_table
+
+    with counter("measuring") as advance:
+        leaks = audit_dataset(dataset, progress=advance)
+    click.echo("\n".join(leak_table(leaks)))
+    click.echo(
+        "AUC .5: size, file and light give nothing of the label away; 1: all of it, and a network may learn that "
+        "instead of the forgery.",
+        err=True,
+    )
+
+
+@click.command()
+@click.argument("dataset", type=_FOLDER)
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the crops.")
 @click.option("--faces", type=click.Choice(["largest", "all"]), default="largest", show_default=True)
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")

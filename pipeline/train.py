@@ -23,8 +23,8 @@ from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
 from ..edge.scoring import score_crops
-from .backbones import BACKBONE_LAYER, NAME, build_model, load_model
-from .batches import TrainingBatches
+from .backbones import BACKBONE_LAYER, NAME, build_model, load_model, speed_up
+from .batches import CropCache, TrainingBatches
 from .plots import plot_history
 
 HISTORY = "history.csv"
@@ -106,12 +106,15 @@ def train(
             _save(load_model(output / MODEL_FILE).save_weights, output / H5_FILE)
         return Run.read(output)
     model, history = _resume(output) or (new_model or _new_model(settings, size_px), [])
+    speed_up(model)
+    cache = CropCache(crops, training)
     labels = np.array([record.is_fake for record in validation])
     for epoch in range(len(history), epochs):
         if _is_exhausted(history, settings.patience_share * epochs):
             break
         started = time.monotonic()
-        batches = TrainingBatches(crops, training, size_px, settings.batch_size, settings.seed, epoch)
+        batches = TrainingBatches(cache, size_px, settings.batch_size, settings.seed, epoch)
+        _seed_dropout(model, settings.seed, epoch)
         if epoch in (0, settings.head_epochs):
             _compile(model, settings, epoch, steps=len(batches) * (epochs - epoch))
         loss, accuracy = _fit_epoch(model, batches, lambda share, before=epoch: on_batch(before + share, epochs))
@@ -154,6 +157,13 @@ def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[
     quiet: Any = 0  # Keras' own hint says str
     history = model.fit(batches, verbose=quiet, shuffle=False, callbacks=[display]).history
     return history["loss"][0], history["accuracy"][0]
+
+
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Let what is dropped depend on seed and epoch alone, so that a resumed run drops what a whole one would have."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign((seed, epoch))
 
 
 def _new_model(settings: TrainSettings, size_px: int) -> keras.Model:

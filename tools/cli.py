@@ -19,6 +19,7 @@ COMMANDS = {
     },
     "From data to model": {
         "merge": "facetell.pipeline.commands",
+        "audit": "facetell.pipeline.commands",
         "crop": "facetell.pipeline.commands",
         "split": "facetell.pipeline.commands",
         "train": "facetell.pipeline.commands",
@@ -30,7 +31,8 @@ COMMANDS = {
 }
 
 EXTRAS = {
-    **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib", "imagehash", "kagglehub"), "train"),
+    **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib"), "train"),
+    **dict.fromkeys(("imagehash", "psutil", "kagglehub"), "train"),
     **dict.fromkeys(("model_signing", "OpenSSL"), "sign"),
 }
 """Module -> the extra that brings it."""

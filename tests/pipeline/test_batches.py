@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from facetell.edge.manifest import Record
-from facetell.pipeline.batches import TrainingBatches, class_weights, source_repeats
+from facetell.pipeline.batches import CropCache, TrainingBatches, class_weights, source_repeats
 
 from ..pictures import pattern, record, save
 
@@ -22,7 +22,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]
 
 
 def batches(crops: tuple[Path, list[Record]], seed: int = 0, epoch: int = 0, batch_size: int = 4) -> TrainingBatches:
-    return TrainingBatches(*crops, size_px=32, batch_size=batch_size, seed=seed, epoch=epoch)
+    return TrainingBatches(CropCache(*crops), size_px=32, batch_size=batch_size, seed=seed, epoch=epoch)
 
 
 def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
@@ -42,6 +42,15 @@ def test_each_picture_has_its_own_label_and_weight(crops) -> None:
     for images, labels, weights in (batches(crops)[index] for index in range(3)):
         assert [bool(image.mean() > 95) for image in images] == [bool(label) for label in labels[:, 0]]
         assert weights.tolist() == pytest.approx([1.5 if label else 0.75 for label in labels[:, 0]])
+
+
+@pytest.mark.parametrize(("limit_bytes", "kept"), [(0, 0), (3 * 37 * 37 * 3, 3), (1_000_000, 12)])
+def test_crops_are_decoded_once_while_there_is_room(crops, limit_bytes: int, kept: int) -> None:
+    cache = CropCache(*crops, limit_bytes)
+    first = [cache[index] for index in range(12)]
+    again = [cache[index] for index in range(12)]
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    assert sum(one is other for one, other in zip(first, again, strict=True)) == kept
 
 
 def test_an_epoch_shows_every_picture_of_one_source_once(crops) -> None:
@@ -110,6 +119,6 @@ def test_weights_make_both_labels_count_the_same(sizes) -> None:
 
 def test_an_epoch_repeats_a_small_source(tmp_path: Path) -> None:
     records = records_of({"large": (90, 90), "small": (5, 5)})
-    epochs = [TrainingBatches(tmp_path, records, 32, 1, seed=0, epoch=epoch) for epoch in range(30)]
+    epochs = [TrainingBatches(CropCache(tmp_path, records), 32, 1, seed=0, epoch=epoch) for epoch in range(30)]
     expected = float(source_repeats(records).sum())
     assert np.mean([len(epoch) for epoch in epochs]) == pytest.approx(expected, rel=0.02)

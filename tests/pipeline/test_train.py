@@ -152,7 +152,7 @@ def test_a_split_that_lacks_a_label_is_an_error(tmp_path: Path, small_crops: Pat
 
 @pytest.fixture(scope="module")
 def settings(small_weights: Path) -> TrainSettings:
-    return TrainSettings(weights=str(small_weights), epochs=3, head_epochs=1, batch_size=4)
+    return TrainSettings(weights=str(small_weights), epochs=3, head_epochs=1, batch_size=4, patience_share=1)
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +198,14 @@ def test_a_stopped_training_goes_on_from_its_last_whole_epoch(stopped_twice) -> 
     ]
     assert {path.name for path in output.iterdir()} >= {"model.keras", "run.json", "curves.png"}
     assert not (output / "checkpoints").exists()
+
+
+def test_a_stopped_training_ends_where_a_whole_one_does(
+    tmp_path: Path, stopped_twice, small_crops: Path, settings: TrainSettings
+) -> None:
+    train(small_crops, tmp_path / "run", settings)
+    whole, stopped = (backbone_weights(folder / "model.keras") for folder in (tmp_path / "run", stopped_twice[0]))
+    assert [name for name in whole if not np.array_equal(whole[name], stopped[name])] == []
 
 
 def test_a_stopped_training_keeps_its_schedule(stopped_twice) -> None:
