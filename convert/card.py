@@ -141,19 +141,21 @@ def _int8(manifest: dict[str, Any]) -> str:
 
 
 def _evaluation(report: dict[str, Any]) -> str:
-    head = ("condition", "set", "real / fake", "AUC (95 %)", "accuracy", "real called fake", "fake called real")
+    head = ("condition", "set", "real / fake", "AUC (95 %)", "EER", "accuracy at threshold")
+    head += ("real called fake", "fake called real", "uncertain")
     lines = [
         f"{report['split'].capitalize()} split, {report['pictures']} face crops, split sha256 "
         f"`{report['split_sha256'][:16]}` (`facetell evaluate RUN --split {report['split']}`):",
         "",
-        f"| {' | '.join(head)} | uncertain |",
-        f"|{'---|' * (len(head) + 1)}",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
     ]
     for condition, by_source in report["results"].items():
         for source, m in by_source.items():
             auc = "-" if m["auc"] is None else f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
-            cells = [condition, source, f"{m['real']} / {m['fake']}", auc, f"{m['accuracy']:.3f}"]
-            cells += [_share(m[name]) for name in ("real_called_fake", "fake_called_real", "uncertain")]
+            cells = [condition, source, f"{m['real']} / {m['fake']}", auc]
+            cells += [_share(m[name]) for name in ("eer", "accuracy_at_threshold", "real_called_fake")]
+            cells += [_share(m[name]) for name in ("fake_called_real", "uncertain")]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -6,6 +6,8 @@ classes takes it for a forgery, or for a proof of innocence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -43,12 +45,17 @@ def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1]
 
 
-def rescale(image: np.ndarray, ratio: float) -> np.ndarray:
-    """Return a (H, W, 3) uint8 RGB picture shrunk by area averaging to ratio < 1 and enlarged back bilinearly."""
+def rescale(
+    image: np.ndarray, ratio: float, through: Callable[[np.ndarray], np.ndarray] = lambda small: small
+) -> np.ndarray:
+    """Return a (H, W, 3) uint8 RGB picture shrunk by area averaging to ratio < 1 and enlarged back bilinearly.
+
+    What happens to it while it is small, through does.
+    """
     height, width = image.shape[:2]
     small_size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(through(small), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _shift(crop: np.ndarray, size_px: int, rng: np.random.Generator) -> np.ndarray:

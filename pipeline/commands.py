@@ -179,8 +179,9 @@ def train(
 @click.option("-o", "--output", type=_FOLDER, help="Folder for the report.  [default: RUN/evaluation-SPLIT]")
 def evaluate(run_folder: Path, split: str | None, crops: Path | None, output: Path | None) -> None:
     """Measure a finished RUN per data set, on clean, re-saved and shrunken pictures."""
-    from .evaluate import REPORT_MD, default_folder, metrics_table
+    from .evaluate import REPORT_MD, default_folder
     from .evaluate import evaluate as evaluate_run
+    from .metrics import metrics_table
 
     report = evaluate_run(
         run_folder, output, crops=crops, split=split, progress=lambda name: click.echo(f"scoring {name} ...", err=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
 from ..edge.calibration import Thresholds
 from ..edge.errors import DatasetError
@@ -19,42 +19,25 @@ from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
 from .augment import jpeg, rescale
 from .backbones import load_model
-from .plots import plot_confusion, plot_roc, plot_scores, plot_worst
+from .metrics import Metrics, measure, metrics_table
+from .plots import plot_confusion, plot_reliability, plot_roc, plot_scores, plot_worst
 
 REPORT_JSON = "report.json"
 REPORT_MD = "report.md"
 SCORES = "scores.csv"
-FILES = {REPORT_JSON, REPORT_MD, SCORES, "roc.png", "scores.png", "confusion.png", "worst.png"}
+PLOTS = ("roc.png", "scores.png", "reliability.png", "confusion.png", "worst.png")
+FILES = {REPORT_JSON, REPORT_MD, SCORES, *PLOTS}
 
 CONDITIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "clean": lambda image: image,
     "JPEG 50": lambda image: jpeg(image, 50),
     "half size": lambda image: rescale(image, 0.5),
+    "blur": lambda image: cv2.GaussianBlur(image, (0, 0), 1.5),
+    "social media": lambda image: rescale(image, 0.7, through=lambda small: jpeg(small, 60)),
 }
+"""What happens to a picture on its way; social media shrink it and save it anew, as 720 px and quality 60."""
 
-_BOOTSTRAPS = 1000
 _WORST = 12
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Of one set under one condition; what needs both labels is None where a set has but one."""
-
-    real: int
-    fake: int
-    accuracy: float
-    """At a calibrated p_fake of 0.5, as precision, recall and F1 of the fakes."""
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    auc: float | None
-    auc_low: float | None
-    """The 95 % interval, from a stratified bootstrap."""
-    auc_high: float | None
-    real_called_fake: float | None
-    """Shares at the run's thresholds."""
-    fake_called_real: float | None
-    uncertain: float
 
 
 @dataclass(frozen=True)
@@ -125,6 +108,7 @@ def evaluate(
     _write_scores(output / SCORES, records, p_fake)
     plot_roc(output / "roc.png", {name: (labels, scores) for name, scores in p_fake.items()})
     plot_scores(output / "scores.png", clean, labels, run.thresholds)
+    plot_reliability(output / "reliability.png", clean, labels)
     plot_confusion(output / "confusion.png", report.confusion)
     plot_worst(output / "worst.png", *worst_mistakes(clean, labels, records, crops))
     write_text(output / REPORT_MD, markdown(report))
@@ -137,46 +121,6 @@ def default_folder(run_folder: Path, split: str) -> Path:
     return run_folder / f"evaluation-{split}"
 
 
-def measure(p_fake: np.ndarray, is_fake: np.ndarray, thresholds: Thresholds) -> Metrics:
-    """Return the metrics of calibrated scores (N,) for labels (N,) bool."""
-    real, fake = int((~is_fake).sum()), int(is_fake.sum())
-    called = p_fake >= 0.5
-    both = real > 0 and fake > 0
-    precision, recall, f1, _ = precision_recall_fscore_support(is_fake, called, average="binary", zero_division=0)  # pyright: ignore[reportArgumentType]
-    low, high = auc_interval(p_fake, is_fake) if both else (None, None)
-    judged_fake, judged_real = p_fake >= thresholds.fake, p_fake <= thresholds.real
-    return Metrics(
-        real=real,
-        fake=fake,
-        accuracy=float(accuracy_score(is_fake, called)),
-        precision=float(precision) if both else None,
-        recall=float(recall) if both else None,
-        f1=float(f1) if both else None,
-        auc=float(roc_auc_score(is_fake, p_fake)) if both else None,
-        auc_low=low,
-        auc_high=high,
-        real_called_fake=float(judged_fake[~is_fake].mean()) if real else None,
-        fake_called_real=float(judged_real[is_fake].mean()) if fake else None,
-        uncertain=float((~judged_fake & ~judged_real).mean()),
-    )
-
-
-def auc_interval(p_fake: np.ndarray, is_fake: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the AUC over bootstraps that keep the number of each label."""
-    rng = np.random.default_rng(seed)
-    real, fake = p_fake[~is_fake], p_fake[is_fake]
-    aucs = [_auc(rng.choice(real, len(real)), rng.choice(fake, len(fake))) for _ in range(_BOOTSTRAPS)]
-    low, high = np.percentile(aucs, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _auc(real: np.ndarray, fake: np.ndarray) -> float:
-    """Return the share of (real, fake) pairs in which the fake scores higher, ties counting half."""
-    real = np.sort(real)
-    below, up_to = np.searchsorted(real, fake, "left"), np.searchsorted(real, fake, "right")
-    return float((below + up_to).mean() / (2 * len(real)))
-
-
 def markdown(report: Report) -> str:
     """Return a report as a page for people."""
     thresholds = report.thresholds
@@ -187,13 +131,16 @@ def markdown(report: Report) -> str:
         f"`{report.split_sha256[:16]}`. Fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}: "
         f"{thresholds.chosen_at}.",
         "",
-        "Precision, recall and F1 are of the fakes, at a calibrated probability of 0.5; intervals are 95 % bootstrap.",
+        "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are",
+        "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too.",
         "",
         *metrics_table(report.results),
         "",
         "![ROC](roc.png)",
         "",
         "![Scores](scores.png)",
+        "",
+        "![Reliability](reliability.png)",
         "",
         "![Confusion](confusion.png)",
         "",
@@ -205,33 +152,17 @@ def markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-def metrics_table(results: dict[str, dict[str, Metrics]]) -> list[str]:
-    """Return the lines of a Markdown table of metrics by condition and source."""
-    head = (
-        *("condition", "set", "real / fake", "AUC", "accuracy", "precision", "recall", "F1"),
-        *("real called fake", "fake called real", "uncertain"),
-    )
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for condition, by_source in results.items():
-        for source, m in by_source.items():
-            auc = "-" if m.auc is None else f"{m.auc:.3f} ({m.auc_low:.3f}-{m.auc_high:.3f})"
-            scores = [
-                f"{value:.3f}" if value is not None else "-" for value in (m.accuracy, m.precision, m.recall, m.f1)
-            ]
-            shares = (m.real_called_fake, m.fake_called_real, m.uncertain)
-            cells = [condition, source, f"{m.real} / {m.fake}", auc, *scores]
-            cells += [f"{share:.1%}" if share is not None else "-" for share in shares]
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
 def _by_source(
     p_fake: np.ndarray, labels: np.ndarray, records: Sequence[Record], thresholds: Thresholds
 ) -> dict[str, Metrics]:
     sources = np.array([record.source for record in records])
-    names = sorted(set(sources))
-    metrics = {name: measure(p_fake[sources == name], labels[sources == name], thresholds) for name in names}
-    return metrics | {"all": measure(p_fake, labels, thresholds)}
+    chosen = {name: sources == name for name in sorted(set(sources))}
+    real = [name for name, those in chosen.items() if not labels[those].all()]
+    for name in [name for name, those in chosen.items() if labels[those].all()]:
+        chosen |= {f"{name} against {other}": chosen[name] | (chosen[other] & ~labels) for other in real}
+    return {name: measure(p_fake[those], labels[those], thresholds) for name, those in chosen.items()} | {
+        "all": measure(p_fake, labels, thresholds)
+    }
 
 
 def _confusion(p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -> dict[str, dict[str, int]]:

@@ -13,7 +13,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 
 from ..edge.calibration import Thresholds
 from ..edge.files import replacing
@@ -68,7 +69,8 @@ def plot_history(history: Sequence[EpochRow], path: Path) -> None:
 def plot_roc(path: Path, scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Draw the ROC curve of each condition's (labels, p_fake)."""
     figure, axis = plt.subplots(figsize=(5, 5))
-    for (name, (labels, p_fake)), colour in zip(scores.items(), (REAL_COLOUR, FAKE_COLOUR, "#009e73"), strict=True):
+    colours = (REAL_COLOUR, FAKE_COLOUR, "#009e73", "#cc79a7", "#e69f00")
+    for (name, (labels, p_fake)), colour in zip(scores.items(), colours, strict=True):
         if labels.all() or not labels.any():
             continue
         false_alarms, found, _ = roc_curve(labels, p_fake)
@@ -88,6 +90,19 @@ def plot_scores(path: Path, p_fake: np.ndarray, labels: np.ndarray, thresholds: 
     axis.hist(p_fake[labels], bins, color=FAKE_COLOUR, alpha=0.6, label=f"fake, {int(labels.sum())} faces")
     axis.set(xlabel="calibrated p_fake", ylabel="faces", title="Scores", xlim=(0, 1))
     axis.legend()
+    save_figure(figure, path)
+
+
+def plot_reliability(path: Path, p_fake: np.ndarray, labels: np.ndarray) -> None:
+    """Draw how often faces of a calibrated p_fake are fake; on the diagonal it means what it says."""
+    figure, axis = plt.subplots(figsize=(5, 5))
+    share, mean = calibration_curve(labels, p_fake, n_bins=10)
+    axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="as it should be")
+    brier = brier_score_loss(labels, p_fake, pos_label=True)
+    axis.plot(mean, share, color=REAL_COLOUR, marker="o", label=f"tenths of p_fake; Brier score {brier:.3f}")
+    axis.set(xlabel="mean calibrated p_fake", ylabel="share that is fake", title="Reliability", aspect="equal")
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.legend(loc="upper left")
     save_figure(figure, path)
 
 

@@ -50,7 +50,8 @@ def test_the_card_holds_the_numbers_of_the_evaluation(card: str, run: Path) -> N
     for condition, by_source in report["results"].items():
         for source, m in by_source.items():
             auc = f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
-            assert f"| {condition} | {source} | {m['real']} / {m['fake']} | {auc} | {m['accuracy']:.3f} |" in card
+            at_threshold = f"{m['eer']:.1%} | {m['accuracy_at_threshold']:.1%}"
+            assert f"| {condition} | {source} | {m['real']} / {m['fake']} | {auc} | {at_threshold} |" in card
 
 
 def test_the_card_holds_how_the_files_differ_from_keras(card: str, manifest: dict) -> None:
@@ -84,7 +85,7 @@ def test_a_model_of_face_crops_is_used_without_a_face_finder(card: str, manifest
 
 def test_a_set_of_one_label_has_a_dash_for_its_auc(manifest: dict, run: Path) -> None:
     report = json.loads((run / "evaluation-test" / "report.json").read_text())
-    nothing = dict.fromkeys(("auc", "auc_low", "auc_high", "fake_called_real"))
+    nothing = dict.fromkeys(("auc", "auc_low", "auc_high", "eer", "fake_called_real"))
     report["results"]["clean"]["raw"] |= nothing | {"fake": 0}
     card = model_card(manifest, Run.read(run), [report], [], "")
     assert f"| clean | raw | {report['results']['clean']['raw']['real']} / 0 | - |" in card

@@ -10,83 +10,13 @@ from PIL import Image
 
 pytest.importorskip("tensorflow")
 
-from facetell.edge.calibration import Thresholds
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
 from facetell.edge.run import PICTURES, Run, check_split
-from facetell.pipeline.evaluate import CONDITIONS, Metrics, auc_interval, evaluate, measure, worst_mistakes
+from facetell.pipeline.evaluate import CONDITIONS, PLOTS, evaluate, worst_mistakes
+from facetell.pipeline.metrics import measure
 
 from ..pictures import record, tree
-
-THRESHOLDS = Thresholds(real=0.3, fake=0.7, chosen_at="by hand")
-
-
-def measured(real: list[float], fake: list[float]) -> Metrics:
-    return measure(np.array(real + fake), np.repeat([False, True], [len(real), len(fake)]), THRESHOLDS)
-
-
-@pytest.mark.parametrize(
-    ("real", "fake", "accuracy", "precision", "recall", "f1", "auc", "false_alarms", "missed", "uncertain"),
-    [
-        ([0.1, 0.4], [0.6, 0.9], 1, 1, 1, 1, 1, 0, 0, 0.5),
-        ([0.2, 0.8], [0.1, 0.9], 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0),
-        ([0.9, 0.8], [0.2, 0.1], 0, 0, 0, 0, 0, 1, 1, 0),
-        ([0.5], [0.5], 0.5, 0.5, 1, 2 / 3, 0.5, 0, 0, 1),
-        ([0.1, 0.2, 0.6], [0.4, 0.8], 3 / 5, 1 / 2, 1 / 2, 1 / 2, 5 / 6, 0, 0, 2 / 5),
-        ([0.3, 0.7], [0.3, 0.7], 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0),
-        ([0.1], [0.2, 0.2, 0.9], 0.5, 1, 1 / 3, 0.5, 1, 0, 2 / 3, 0),
-        ([0.1, 0.1], [0.2], 2 / 3, 0, 0, 0, 1, 0, 1, 0),
-    ],
-)
-def test_metrics_are_those_counted_by_hand(
-    real, fake, accuracy, precision, recall, f1, auc, false_alarms, missed, uncertain
-) -> None:
-    m = measured(real, fake)
-    assert (m.real, m.fake) == (len(real), len(fake))
-    assert (m.accuracy, m.precision, m.recall, m.f1) == pytest.approx((accuracy, precision, recall, f1))
-    assert m.auc == pytest.approx(auc)
-    assert (m.real_called_fake, m.fake_called_real, m.uncertain) == pytest.approx((false_alarms, missed, uncertain))
-
-
-def test_a_set_of_real_pictures_alone_has_no_auc() -> None:
-    m = measured([0.1, 0.4, 0.6, 0.9], [])
-    assert (m.precision, m.recall, m.f1, m.auc, m.auc_low, m.auc_high, m.fake_called_real) == (None,) * 7
-    assert (m.real, m.fake, m.accuracy, m.real_called_fake, m.uncertain) == (4, 0, 0.5, 0.25, 0.5)
-
-
-def test_a_set_of_fake_pictures_alone_has_no_auc() -> None:
-    m = measured([], [0.1, 0.4, 0.6, 0.9])
-    assert (m.precision, m.recall, m.f1, m.auc, m.auc_low, m.auc_high, m.real_called_fake) == (None,) * 7
-    assert (m.real, m.fake, m.accuracy, m.fake_called_real, m.uncertain) == (0, 4, 0.5, 0.25, 0.5)
-
-
-def scores(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores and labels of as many real as fake pictures, with an AUC of about .76."""
-    rng = np.random.default_rng(seed)
-    return np.concatenate([rng.normal(0, 1, count), rng.normal(1, 1, count)]), np.repeat([False, True], count)
-
-
-@pytest.mark.parametrize("count", [5, 50, 500])
-def test_the_interval_holds_the_auc(count: int) -> None:
-    p_fake, labels = scores(count)
-    low, high = auc_interval(p_fake, labels)
-    auc = measure(p_fake, labels, THRESHOLDS).auc
-    assert auc is not None
-    assert 0 <= low < auc < high <= 1
-
-
-def test_the_interval_shrinks_with_the_root_of_the_number() -> None:
-    few, many = (np.ptp(auc_interval(*scores(count))) for count in (50, 800))
-    assert few / many == pytest.approx(4, rel=0.35)
-
-
-def test_the_interval_of_a_perfect_detector_is_a_point() -> None:
-    assert auc_interval(np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])) == (1, 1)
-
-
-def test_the_interval_is_drawn_by_seed() -> None:
-    assert auc_interval(*scores(20)) == auc_interval(*scores(20))
-    assert auc_interval(*scores(20), seed=1) != auc_interval(*scores(20), seed=2)
 
 
 @pytest.fixture
@@ -94,11 +24,11 @@ def evaluation(run: Path) -> Path:
     return run / "evaluation-test"
 
 
-def test_the_conditions_are_clean_resaved_and_shrunken() -> None:
-    assert list(CONDITIONS) == ["clean", "JPEG 50", "half size"]
+def test_the_conditions_are_what_happens_to_pictures() -> None:
+    assert list(CONDITIONS) == ["clean", "JPEG 50", "half size", "blur", "social media"]
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert np.array_equal(CONDITIONS["clean"](picture), picture)
-    for name in ("JPEG 50", "half size"):
+    for name in list(CONDITIONS)[1:]:
         assert CONDITIONS[name](picture).shape == picture.shape
         assert not np.array_equal(CONDITIONS[name](picture), picture)
 
@@ -109,7 +39,7 @@ def test_the_report_holds_every_condition_and_source(evaluation: Path, crops: Pa
     assert report["split"] == "test"
     assert report["split_sha256"] == split_sha256(read_manifest(crops))
     assert report["pictures"] == len(records)
-    assert list(report["results"]) == ["clean", "JPEG 50", "half size"]
+    assert list(report["results"]) == list(CONDITIONS)
     assert all(list(by_source) == ["raw", "all"] for by_source in report["results"].values())
     assert all(metrics["real"] + metrics["fake"] == len(records) for metrics in report["results"]["clean"].values())
     assert sum(sum(row.values()) for row in report["confusion"].values()) == len(records)
@@ -119,7 +49,7 @@ def test_the_scores_are_those_the_report_measures(evaluation: Path, run: Path, c
     report = json.loads((evaluation / "report.json").read_text())
     with (evaluation / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "source", "label", "p_fake clean", "p_fake JPEG 50", "p_fake half size"]
+    assert list(rows[0]) == ["path", "source", "label", *(f"p_fake {name}" for name in CONDITIONS)]
     assert [row["path"] for row in rows] == [known.path for known in read_manifest(crops) if known.split == "test"]
     labels = np.array([row["label"] == "fake" for row in rows])
     for condition in CONDITIONS:
@@ -132,7 +62,7 @@ def test_the_scores_are_those_the_report_measures(evaluation: Path, run: Path, c
 def test_a_degraded_picture_scores_otherwise(evaluation: Path) -> None:
     with (evaluation / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    for condition in ("JPEG 50", "half size"):
+    for condition in list(CONDITIONS)[1:]:
         assert any(row["p_fake clean"] != row[f"p_fake {condition}"] for row in rows)
 
 
@@ -142,9 +72,9 @@ def test_the_page_shows_the_numbers_and_the_pictures(evaluation: Path) -> None:
     for condition, by_source in report["results"].items():
         assert f"| {condition} | all | {by_source['all']['real']} / {by_source['all']['fake']} |" in page
     assert report["split_sha256"][:16] in page
-    for name in ("roc", "scores", "confusion", "worst"):
-        assert f"({name}.png)" in page
-        with Image.open(evaluation / f"{name}.png") as picture:
+    for name in PLOTS:
+        assert f"({name})" in page
+        with Image.open(evaluation / name) as picture:
             picture.load()
             assert picture.format == "PNG"
             assert min(picture.size) > 200
@@ -165,9 +95,20 @@ def test_other_crops_of_one_label_are_measured_too(tmp_path: Path, run: Path, cr
     assert report.results["clean"]["all"].auc is None
     assert report.results["clean"]["all"].fake == 0
     assert "| - |" in (tmp_path / "report" / "report.md").read_text()
-    for name in ("roc", "scores", "confusion", "worst"):
-        with Image.open(tmp_path / "report" / f"{name}.png") as picture:
+    for name in PLOTS:
+        with Image.open(tmp_path / "report" / name) as picture:
             picture.load()
+
+
+def test_fakes_without_reals_are_measured_against_those_of_other_sets(tmp_path: Path, run: Path, crops: Path) -> None:
+    shutil.copytree(crops, tmp_path / "crops")
+    records = read_manifest(crops)
+    of_one_set = [replace(known, source="generator" if known.is_fake else "photos") for known in records]
+    write_manifest(tmp_path / "crops", of_one_set)
+    clean = evaluate(run, tmp_path / "report", crops=tmp_path / "crops").results["clean"]
+    assert list(clean) == ["generator", "photos", "generator against photos", "all"]
+    assert (clean["generator"].auc, clean["photos"].auc) == (None, None)
+    assert clean["generator against photos"] == clean["all"]
 
 
 @pytest.mark.parametrize("of", ["train", "validation"])
