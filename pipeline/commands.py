@@ -145,6 +145,12 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=NumberRange(0, min_open=True), default=1e-3, show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="SET",
+    help="Train without the fakes of this data set, so that evaluate shows how unseen ones fare; may be repeated.",
+)
 @click.option("--h5", is_flag=True, help="Also write the weights as model.weights.h5.")
 def train(
     crops: Path,
@@ -154,6 +160,7 @@ def train(
     batch_size: int,
     learning_rate: float,
     seed: int,
+    leave_out: tuple[str, ...],
     h5: bool,
 ) -> None:
     """Train a detector on CROPS; goes on where it was when it is stopped and run again."""
@@ -161,7 +168,12 @@ def train(
     from .train import train as train_model
 
     settings = TrainSettings(
-        weights=weights, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+        weights=weights,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        leave_out=leave_out,
     )
     with training_display() as callbacks:
         run = train_model(crops, output, settings, h5=h5, **callbacks)

@@ -7,7 +7,7 @@ import platform
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from ..edge.calibration import choose_thresholds, fit_calibration
 from ..edge.crops import read_crop_settings
+from ..edge.errors import DatasetError
 from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
@@ -55,6 +56,8 @@ class TrainSettings:
     patience_share: float = 1 / 3
     """Share of all epochs without a better validation AUC after which training stops."""
     seed: int = 0
+    leave_out: tuple[str, ...] = ()
+    """Sources whose fakes are neither trained nor validated with, to see how well unseen ones are told."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,11 @@ def train(
 
     A finished one is returned as it is. The callbacks get the epochs done, or the last one's row, and their number.
 
-    Raises DatasetError when a split lacks a label, or output holds another run.
+    Raises DatasetError when a split lacks a label, a source to be left out has no fakes, or output holds another run.
     """
     records = read_manifest(crops)
-    training, validation = select(records, "train"), select(records, "validation")
+    known = _without_fakes(records, settings.leave_out)
+    training, validation = select(known, "train"), select(known, "validation")
     crop_settings = read_crop_settings(crops)
     size_px = crop_settings.input_size_px
     epochs = settings.epochs or default_epochs(len(training))
@@ -138,7 +142,16 @@ def train(
         _write_history(output / HISTORY, history)
         _save_checkpoint(model, output, row.epoch)
         on_epoch(row, epochs)
-    return _finish(crops, output, records, settings, history, h5)
+    return _finish(crops, output, records, known, settings, history, h5)
+
+
+def _without_fakes(records: list[Record], sources: Sequence[str]) -> list[Record]:
+    with_fakes = {record.source for record in records if record.is_fake}
+    if unknown := set(sources) - with_fakes:
+        raise DatasetError(
+            f"no fakes of {', '.join(sorted(unknown))} to leave out; wanted one of {', '.join(sorted(with_fakes))}"
+        )
+    return [record for record in records if not (record.is_fake and record.source in sources)]
 
 
 def default_epochs(pictures: int) -> int:
@@ -244,14 +257,15 @@ def _finish(
     crops: Path,
     output: Path,
     records: list[Record],
+    known: list[Record],
     settings: TrainSettings,
     history: list[EpochRow],
     h5: bool,
 ) -> Run:
-    """Calibrate the best model on the validation split, draw the curves and write run.json."""
+    """Calibrate the best model on the validation split of known, draw the curves and write run.json."""
     model = load_model(output / MODEL_FILE)
     crop_settings = read_crop_settings(crops)
-    validation = select(records, "validation")
+    validation = select(known, "validation")
     raw = score_crops(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
     labels = np.array([record.is_fake for record in validation])
     calibration = fit_calibration(raw, labels)
@@ -269,7 +283,7 @@ def _finish(
         calibration=calibration,
         thresholds=choose_thresholds(calibration.apply(raw), labels, [record.source for record in validation]),
         validation_auc=float(roc_auc_score(labels, raw)),
-        pictures=dict(sorted(Counter(f"{r.source} {r.label} {r.split}" for r in records).items())),
+        pictures=dict(sorted(Counter(f"{r.source} {r.label} {r.split}" for r in known).items())),
         arguments=asdict(settings),
         versions={"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
     )

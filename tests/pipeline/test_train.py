@@ -82,6 +82,7 @@ def test_run_json_says_how_it_was_trained(run: Path, crops: Path, work: Path) ->
         "label_smoothing": 0.05,
         "patience_share": pytest.approx(1 / 3),
         "seed": 5,
+        "leave_out": [],
     }
     assert set(known["versions"]) >= {"python", "tensorflow", "keras", "mediapipe", "numpy", "facetell"}
     assert (known["input_size_px"], known["margin_ratio"], known["pre_cropped"]) == (224, 1.0, False)
@@ -228,6 +229,26 @@ def test_the_whole_phase_trains_the_backbone(stopped_twice) -> None:
     _, _, (after_head, after_whole) = stopped_twice
     assert after_head.keys() == after_whole.keys()
     assert [name for name, weight in after_head.items() if np.array_equal(after_whole[name], weight)] == []
+
+
+def test_the_fakes_of_a_set_are_left_out(tmp_path: Path, small_crops: Path, settings: TrainSettings) -> None:
+    crops = relabelled(small_crops, tmp_path / "crops")
+    records = read_manifest(small_crops)
+    sources = ["left" if number % 2 else "set" for number in range(len(records))]
+    write_manifest(crops, [replace(known, source=of) for known, of in zip(records, sources, strict=True)])
+    run = train(crops, tmp_path / "run", replace(settings, epochs=1, leave_out=("left",)))
+    assert run.pictures == {
+        f"{of} {label} {split}": count
+        for of, label in (("left", "real"), ("set", "fake"), ("set", "real"))
+        for split, count in (("test", 2), ("train", 4), ("validation", 2))
+    }
+    assert run.split_sha256 == split_sha256(read_manifest(crops))  # evaluate finds the left out in its splits
+
+
+def test_a_set_that_has_no_fakes_cannot_be_left_out(tmp_path: Path, small_crops: Path) -> None:
+    with pytest.raises(DatasetError, match="no fakes of elsewhere to leave out; wanted one of set"):
+        train(small_crops, tmp_path / "run", TrainSettings(leave_out=("elsewhere",)))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["labels", "labels turned round"])
