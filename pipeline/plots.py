@@ -94,15 +94,24 @@ def plot_scores(path: Path, p_fake: np.ndarray, labels: np.ndarray, thresholds: 
 
 
 def plot_reliability(path: Path, p_fake: np.ndarray, labels: np.ndarray) -> None:
-    """Draw how often faces of a calibrated p_fake are fake; on the diagonal it means what it says."""
+    """Draw how often the faces of a calibrated p_fake are fake; on the diagonal it means what it says."""
     figure, axis = plt.subplots(figsize=(5, 5))
     share, mean = calibration_curve(labels, p_fake, n_bins=10)
+    tenths = np.bincount(np.searchsorted(np.linspace(0, 1, 11)[1:-1], p_fake))
+    for x, y, faces in zip(mean, share, tenths[tenths > 0], strict=True):
+        axis.annotate(str(faces), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="as it should be")
     brier = brier_score_loss(labels, p_fake, pos_label=True)
-    axis.plot(mean, share, color=REAL_COLOUR, marker="o", label=f"tenths of p_fake; Brier score {brier:.3f}")
+    axis.plot(
+        mean,
+        share,
+        color=REAL_COLOUR,
+        marker="o",
+        label=f"tenths of p_fake, and faces in them; Brier score {brier:.3f}",
+    )
     axis.set(xlabel="mean calibrated p_fake", ylabel="share that is fake", title="Reliability", aspect="equal")
-    axis.set(xlim=(0, 1), ylim=(0, 1))
-    axis.legend(loc="upper left")
+    axis.set(xlim=(0, 1), ylim=(0, 1.06))
+    axis.legend(loc="upper left", fontsize=8)
     save_figure(figure, path)
 
 
