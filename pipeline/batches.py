@@ -13,6 +13,7 @@ import psutil
 from ..edge.crops import read_crop
 from ..edge.manifest import LABELS, Record
 from .augment import augment
+from .blend import self_blend
 
 
 class CropCache:
@@ -37,12 +38,24 @@ class CropCache:
 class TrainingBatches(keras.utils.PyDataset):
     """One epoch of augmented batches: (B, S, S, 3) float32 RGB 0..255, labels (B, 1), weights (B,).
 
-    Every batch depends on seed, epoch and its index alone, so that a resumed run sees what a whole one would have.
+    Every batch depends on seed, epoch and its index alone, so that a resumed run sees what a whole one would have. A
+    share of the fakes gives way to self-blends of the real faces in the same batch; their face boxes are the middle
+    face_px squares of the crops.
     """
 
-    def __init__(self, crops: CropCache, size_px: int, batch_size: int, seed: int, epoch: int):
+    def __init__(
+        self,
+        crops: CropCache,
+        size_px: int,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        self_blend_share: float = 0.0,
+        face_px: float = 0.0,
+    ):
         super().__init__(workers=2, max_queue_size=8)
         self._crops, self._size_px, self._batch_size = crops, size_px, batch_size
+        self._self_blend_share, self._face_px = self_blend_share, face_px
         self._seed = (seed, epoch)
         records = crops.records
         rng = np.random.default_rng(self._seed)
@@ -60,7 +73,13 @@ class TrainingBatches(keras.utils.PyDataset):
         rng = np.random.default_rng((*self._seed, index))
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         records = [self._crops.records[number] for number in chosen]
-        images = [augment(self._crops[number], self._size_px, rng) for number in chosen]
+        real = [number for number, record in zip(chosen, records, strict=True) if not record.is_fake]
+        images = []
+        for number, record in zip(chosen, records, strict=True):
+            crop = self._crops[number]
+            if record.is_fake and real and rng.random() < self._self_blend_share:
+                crop = self_blend(self._crops[rng.choice(real)], self._face_px, rng)
+            images.append(augment(crop, self._size_px, rng))
         labels = np.array([[record.is_fake] for record in records], np.float32)
         weights = np.array([self._weights[record.label] for record in records], np.float32)
         return np.stack(images).astype(np.float32), labels, weights

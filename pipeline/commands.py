@@ -146,6 +146,13 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.option("--learning-rate", type=NumberRange(0, min_open=True), default=1e-3, show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
+    "--self-blends",
+    type=NumberRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of the fakes that are made on the fly, of a real face blended into itself.",
+)
+@click.option(
     "--leave-out",
     multiple=True,
     metavar="SET",
@@ -160,6 +167,7 @@ def train(
     batch_size: int,
     learning_rate: float,
     seed: int,
+    self_blends: float,
     leave_out: tuple[str, ...],
     h5: bool,
 ) -> None:
@@ -173,6 +181,7 @@ def train(
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
+        self_blend_share=self_blends,
         leave_out=leave_out,
     )
     with training_display() as callbacks:

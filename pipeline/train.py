@@ -56,6 +56,8 @@ class TrainSettings:
     patience_share: float = 1 / 3
     """Share of all epochs without a better validation AUC after which training stops."""
     seed: int = 0
+    self_blend_share: float = 0.0
+    """Of the fakes shown, how many give way to real faces blended into themselves."""
     leave_out: tuple[str, ...] = ()
     """Sources whose fakes are neither trained nor validated with, to see how well unseen ones are told."""
 
@@ -99,6 +101,7 @@ def train(
     training, validation = select(known, "train"), select(known, "validation")
     crop_settings = read_crop_settings(crops)
     size_px = crop_settings.input_size_px
+    face_px = size_px / crop_settings.margin_ratio
     epochs = settings.epochs or default_epochs(len(training))
     settings = replace(settings, epochs=epochs)
     plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
@@ -117,7 +120,9 @@ def train(
         if _is_exhausted(history, settings.patience_share * epochs):
             break
         started = time.monotonic()
-        batches = TrainingBatches(cache, size_px, settings.batch_size, settings.seed, epoch)
+        batches = TrainingBatches(
+            cache, size_px, settings.batch_size, settings.seed, epoch, settings.self_blend_share, face_px
+        )
         _seed_dropout(model, settings.seed, epoch)
         if epoch in (0, settings.head_epochs):
             _compile(model, settings, epoch, steps=len(batches) * (epochs - epoch))

@@ -76,6 +76,16 @@ def test_only_whole_batches_count_but_one_there_always_is(crops, batch_size: int
     assert len(made[0][0]) == min(batch_size, 12)
 
 
+@pytest.mark.parametrize(("share", "blended"), [(0, 0), (0.5, 2), (1, 4)])
+def test_a_share_of_the_fakes_gives_way_to_self_blends(crops, share: float, blended: int) -> None:
+    """Fakes are bright and reals dark here, so a self-blend shows by its light."""
+    made = [TrainingBatches(CropCache(*crops), 32, 12, seed, 0, share, face_px=32)[0] for seed in range(20)]
+    for _, labels, _ in made:
+        assert labels.sum() == 4
+    bright = [(images.mean(axis=(1, 2, 3)) > 95)[labels[:, 0] == 1].sum() for images, labels, _ in made]
+    assert np.mean(bright) == pytest.approx(4 - blended, abs=0.6 if share == 0.5 else 0)
+
+
 SETS = {
     # source -> its real and fake pictures
     "one source": {"a": (10, 10)},

@@ -82,6 +82,7 @@ def test_run_json_says_how_it_was_trained(run: Path, crops: Path, work: Path) ->
         "label_smoothing": 0.05,
         "patience_share": pytest.approx(1 / 3),
         "seed": 5,
+        "self_blend_share": 0.0,
         "leave_out": [],
     }
     assert set(known["versions"]) >= {"python", "tensorflow", "keras", "mediapipe", "numpy", "facetell"}
