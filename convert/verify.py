@@ -122,7 +122,9 @@ def verify(
     beside = bundle_path.resolve().parent
     run_folder = run_folder or (beside if (beside / RUN_FILE).exists() else None)
     places = find_places(pythons)
-    files = [bundle.classifier(precision).precision for precision in precisions or bundle.classifiers]
+    files = list(
+        dict.fromkeys(bundle.classifier(precision).precision for precision in precisions or bundle.classifiers)
+    )
     scores: list[np.ndarray] = []
     comparisons: list[Comparison] = []
     if run_folder is None:

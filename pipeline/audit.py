@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..edge.errors import DatasetError, ImageError
 from ..edge.images import read_image
-from ..edge.manifest import Record, read_manifest
+from ..edge.manifest import LABELS, Record, read_manifest
 
 FEATURES = (
     *("width", "height", "bytes per pixel", "JPEG table", "brightness", "contrast", "saturation", "sharpness"),
@@ -53,7 +53,7 @@ def audit(dataset: Path, *, progress: Callable[[int, int], None] = lambda done, 
     The rows are the sources that hold both labels, then the pairs of sources in which one lacks the other's label, then
     all together. Pictures that cannot be read are passed over.
 
-    Raises DatasetError when there is no source, nor pair, with 20 readable pictures of both labels.
+    Raises DatasetError when there is no source, nor pair, with 20 readable pictures in 5 groups of both labels.
     """
     records = read_manifest(dataset)
     found: list[np.ndarray | None] = []
@@ -70,10 +70,10 @@ def audit(dataset: Path, *, progress: Callable[[int, int], None] = lambda done, 
             if (fake_source if record.is_fake else real_source) in (record.source, "all")
         ]
         labels = np.array([record.is_fake for record, _ in chosen])
-        if min(labels.sum(), (~labels).sum()) >= _MIN_PICTURES:
+        if _is_enough(chosen):
             leaks.append(_leak(real_source, fake_source, chosen, labels))
     if not leaks:
-        raise DatasetError(f"{dataset} has no {_MIN_PICTURES} readable pictures of both labels to compare")
+        raise DatasetError(f"{dataset} has no {_MIN_PICTURES} readable pictures in {_FOLDS} groups of both labels")
     return leaks
 
 
@@ -94,6 +94,11 @@ def _pairs(records: Sequence[Record]) -> list[tuple[str, str]]:
     both = [(source, source) for source in real if source in fake]
     across = [(a, b) for a in real for b in fake if a != b and (a not in fake or b not in real)]
     return [*both, *across, ("all", "all")]
+
+
+def _is_enough(chosen: Sequence[tuple[Record, np.ndarray]]) -> bool:
+    of_label = {label: [record.group for record, _ in chosen if record.label == label] for label in LABELS}
+    return all(len(groups) >= _MIN_PICTURES and len(set(groups)) >= _FOLDS for groups in of_label.values())
 
 
 def _leak(real_source: str, fake_source: str, chosen: Sequence[tuple[Record, np.ndarray]], labels: np.ndarray) -> Leak:
@@ -134,6 +139,9 @@ def _features(path: Path) -> np.ndarray | None:
 
 def _jpeg_table(path: Path) -> float:
     """Return the mean of a JPEG's luminance quantisation table, which grows as its quality falls; 0 for no JPEG."""
-    with Image.open(path) as image:
-        tables = getattr(image, "quantization", None)
-    return float(np.mean(tables[0])) if tables and 0 in tables else 0.0
+    try:
+        with Image.open(path, formats=["JPEG"]) as image:
+            tables = getattr(image, "quantization", {})
+    except Image.UnidentifiedImageError:
+        return 0.0
+    return float(np.mean(tables[0])) if 0 in tables else 0.0

@@ -15,14 +15,17 @@ from ..edge.manifest import LABELS, Record
 from .augment import augment
 from .blend import self_blend
 
+CACHE_BYTES = 4 * 2**30
+"""At most, or half of the free memory: a container may have less than its machine says. 21,000 crops of 256 px."""
+
 
 class CropCache:
-    """Stored crops, (S, S, 3) uint8 RGB, decoded once each as long as there is memory for them."""
+    """Stored crops, (S, S, 3) uint8 RGB, decoded once each as long as there is room for them."""
 
-    def __init__(self, crops: Path, records: Sequence[Record], limit_bytes: int | None = None):
+    def __init__(self, crops: Path, records: Sequence[Record], limit_bytes: int = CACHE_BYTES):
         self.records = records
         self._crops, self._kept = crops, dict[int, np.ndarray]()
-        self._room_bytes = psutil.virtual_memory().available // 2 if limit_bytes is None else limit_bytes
+        self._room_bytes = min(limit_bytes, psutil.virtual_memory().available // 2)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Return the crop of a record; not to be written to. Raises DatasetError when it cannot be read."""
@@ -50,8 +53,8 @@ class TrainingBatches(keras.utils.PyDataset):
         batch_size: int,
         seed: int,
         epoch: int,
-        self_blend_share: float = 0.0,
-        face_px: float = 0.0,
+        self_blend_share: float,
+        face_px: float,
     ):
         super().__init__(workers=2, max_queue_size=8)
         self._crops, self._size_px, self._batch_size = crops, size_px, batch_size

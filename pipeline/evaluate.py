@@ -35,7 +35,7 @@ CONDITIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "blur": lambda image: cv2.GaussianBlur(image, (0, 0), 1.5),
     "social media": lambda image: rescale(image, 0.7, through=lambda small: jpeg(small, 60)),
 }
-"""What happens to a picture on its way; social media shrink it and save it anew, as 720 px and quality 60."""
+"""What happens to a picture on its way; social media shrink it, here to 0.7 of its sides, and save it anew."""
 
 _WORST = 12
 

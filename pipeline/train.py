@@ -147,7 +147,7 @@ def train(
         _write_history(output / HISTORY, history)
         _save_checkpoint(model, output, row.epoch)
         on_epoch(row, epochs)
-    return _finish(crops, output, records, known, settings, history, h5)
+    return _finish(crops, output, records, settings, history, h5)
 
 
 def _without_fakes(records: list[Record], sources: Sequence[str]) -> list[Record]:
@@ -262,14 +262,14 @@ def _finish(
     crops: Path,
     output: Path,
     records: list[Record],
-    known: list[Record],
     settings: TrainSettings,
     history: list[EpochRow],
     h5: bool,
 ) -> Run:
-    """Calibrate the best model on the validation split of known, draw the curves and write run.json."""
+    """Calibrate the best model on the validation split, draw the curves and write run.json."""
     model = load_model(output / MODEL_FILE)
     crop_settings = read_crop_settings(crops)
+    known = _without_fakes(records, settings.leave_out)
     validation = select(known, "validation")
     raw = score_crops(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
     labels = np.array([record.is_fake for record in validation])

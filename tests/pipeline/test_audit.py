@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from facetell.edge.errors import DatasetError
-from facetell.edge.manifest import Record, write_manifest
+from facetell.edge.manifest import Record, read_manifest, write_manifest
 from facetell.pipeline.audit import FEATURES, Leak, audit, leak_table
 from facetell.tools.cli import run as facetell
 
@@ -75,6 +76,13 @@ def test_pictures_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     (folder / "real" / "set0.png").write_bytes(b"no picture")
     (folder / "fake" / "set0.png").unlink()
     assert {(leak.real, leak.fake) for leak in audit(folder)} == {(PICTURES - 1, PICTURES - 1)}
+
+
+def test_pictures_of_one_group_cannot_be_told_from_it(tmp_path: Path) -> None:
+    folder = written(tmp_path, {("set", "real"): {}, ("set", "fake"): {}})
+    write_manifest(folder, [replace(known, group="one video") for known in read_manifest(folder)])
+    with pytest.raises(DatasetError, match="in 5 groups"):
+        audit(folder)
 
 
 @pytest.mark.parametrize("label", ["real", "fake"])

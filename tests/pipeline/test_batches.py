@@ -22,7 +22,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]
 
 
 def batches(crops: tuple[Path, list[Record]], seed: int = 0, epoch: int = 0, batch_size: int = 4) -> TrainingBatches:
-    return TrainingBatches(CropCache(*crops), size_px=32, batch_size=batch_size, seed=seed, epoch=epoch)
+    return TrainingBatches(CropCache(*crops), 32, batch_size, seed, epoch, self_blend_share=0, face_px=32)
 
 
 def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
@@ -79,7 +79,7 @@ def test_only_whole_batches_count_but_one_there_always_is(crops, batch_size: int
 @pytest.mark.parametrize(("share", "blended"), [(0, 0), (0.5, 2), (1, 4)])
 def test_a_share_of_the_fakes_gives_way_to_self_blends(crops, share: float, blended: int) -> None:
     """Fakes are bright and reals dark here, so a self-blend shows by its light."""
-    made = [TrainingBatches(CropCache(*crops), 32, 12, seed, 0, share, face_px=32)[0] for seed in range(20)]
+    made = [TrainingBatches(CropCache(*crops), 32, 12, seed, 0, share, 32)[0] for seed in range(20)]
     for _, labels, _ in made:
         assert labels.sum() == 4
     bright = [(images.mean(axis=(1, 2, 3)) > 95)[labels[:, 0] == 1].sum() for images, labels, _ in made]
@@ -129,6 +129,6 @@ def test_weights_make_both_labels_count_the_same(sizes) -> None:
 
 def test_an_epoch_repeats_a_small_source(tmp_path: Path) -> None:
     records = records_of({"large": (90, 90), "small": (5, 5)})
-    epochs = [TrainingBatches(CropCache(tmp_path, records), 32, 1, seed=0, epoch=epoch) for epoch in range(30)]
+    epochs = [TrainingBatches(CropCache(tmp_path, records), 32, 1, 0, epoch, 0, 32) for epoch in range(30)]
     expected = float(source_repeats(records).sum())
     assert np.mean([len(epoch) for epoch in epochs]) == pytest.approx(expected, rel=0.02)
