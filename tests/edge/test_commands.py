@@ -18,7 +18,7 @@ from facetell.edge.runtime import installed_runtimes
 from facetell.tools.cli import run
 
 FACETELL = [sys.executable, "-m", "facetell.tools.cli"]
-DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
 FACES = {
     "fake_astronaut_with_hoppers_face.jpg": 1,
     "fake_hopper_with_astronauts_face.jpg": 1,
