@@ -1,45 +1,102 @@
-"""The network: a MobileNetV3-Small that takes raw pixels and gives the probability of a fake."""
+"""The networks by name: each takes raw pixels, preprocesses them itself and gives the probability of a fake."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ..edge.errors import DatasetError
 
-NAME = "mobilenet_v3_small"
-BACKBONE_LAYER = "MobileNetV3Small"
+BACKBONE_LAYER = "backbone"
 DROPOUT = 0.2
 
 BATCH_NORM_MOMENTUM = 0.99
-"""Keras sets .999 here, which a fine-tune of a few hundred steps leaves behind: inference then sees other statistics
-than training did, and calls nearly everything fake. .99 follows the weights within about a hundred batches."""
+"""Keras sets .999 in MobileNetV2 and V3, which a fine-tune of a few hundred steps leaves behind: inference then sees
+other statistics than training did, and calls nearly everything fake. .99 follows the weights within about a hundred
+batches."""
+
+CNN_SIZE_PX = 128
+
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+_IMAGENET_VARIANCE = np.array([0.229, 0.224, 0.225])
+"""Keras' EfficientNet calls the standard deviations variances, and divides by their roots twice."""
 
 
-def build_model(size_px: int = 224, weights: str = "imagenet") -> keras.Model:
+@dataclass(frozen=True)
+class Backbone:
+    """A network without its top, and what raw RGB 0..255 becomes before it: pixels * scale + offset, by channel."""
+
+    build: Callable[..., keras.Model]
+    scale: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+    has_imagenet: bool = True
+
+
+def _small_cnn(input_shape: tuple[int, int, int], weights: None, name: str, **_: Any) -> keras.Model:
+    """Return three convolutions of 128-pixel faces, as beginners' notebooks have them."""
+    image = keras.Input(input_shape)
+    x: Any = image
+    if input_shape[0] != CNN_SIZE_PX:
+        x = keras.layers.Resizing(CNN_SIZE_PX, CNN_SIZE_PX)(x)
+    for filters in (32, 64, 128):
+        x = keras.layers.Conv2D(filters, 3, activation="relu", padding="same")(x)
+        x = keras.layers.MaxPooling2D()(x)
+    return keras.Model(image, keras.layers.GlobalAveragePooling2D()(x), name=name)
+
+
+_TO_ONE = {"scale": (1 / 127.5,), "offset": (-1.0,)}
+
+BACKBONES = {
+    "mobilenet_v3_small": Backbone(keras.applications.MobileNetV3Small),  # scales by itself
+    "mobilenet": Backbone(keras.applications.MobileNet, **_TO_ONE),
+    "mobilenet_v2": Backbone(keras.applications.MobileNetV2, **_TO_ONE),
+    # Its own layers normalise by the roots of what ImageNet's weights were trained with; Keras adds the missing half
+    # for weights="imagenet" alone, behind them. Before them it is this.
+    "efficientnet_b0": Backbone(
+        keras.applications.EfficientNetB0,
+        scale=tuple(_IMAGENET_VARIANCE**-0.5),
+        offset=tuple(255 * _IMAGENET_MEAN * (1 - _IMAGENET_VARIANCE**-0.5)),
+    ),
+    "cnn": Backbone(_small_cnn, scale=(1 / 255,), has_imagenet=False),
+}
+
+
+def default_weights(backbone: str) -> str:
+    """Return where a backbone's training starts unless told otherwise: imagenet, or none."""
+    return "imagenet" if BACKBONES[backbone].has_imagenet else "none"
+
+
+def build_model(
+    size_px: int = 224, weights: str = "imagenet", name: str = "mobilenet_v3_small", head_l2: float = 0.0
+) -> keras.Model:
     """Return an untrained detector: (B, S, S, 3) float32 RGB 0..255 in, p_fake (B, 1) out.
 
-    weights is 'imagenet' (downloaded by Keras), 'none', or a file of backbone weights without its top.
+    weights is 'imagenet' (downloaded by Keras), 'none', or a file of backbone weights without its top; head_l2 is the
+    factor of the L2 penalty on the head's weights.
     Raises DatasetError when the weights cannot be loaded.
     """
-    backbone: Any = keras.applications.MobileNetV3Small(
-        input_shape=(size_px, size_px, 3),
-        include_top=False,
-        weights=None,  # pyright: ignore[reportArgumentType]
-        pooling="avg",
-        name=BACKBONE_LAYER,
-    )
-    _load_weights(backbone, weights)
+    kind = BACKBONES[name]
+    shape = (size_px, size_px, 3)
+    backbone: Any = kind.build(input_shape=shape, include_top=False, weights=None, pooling="avg", name=BACKBONE_LAYER)
+    _load_weights(backbone, name, weights)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
-    image = keras.Input((size_px, size_px, 3), name="image")
-    features = keras.layers.Dropout(DROPOUT)(backbone(image))
-    return keras.Model(image, keras.layers.Dense(1, activation="sigmoid", name="p_fake")(features), name="facetell")
+    image = keras.Input(shape, name="image")
+    pixels = image
+    if kind.scale != (1.0,):
+        pixels = keras.layers.Rescaling(list(kind.scale), list(kind.offset), name="pixels")(image)
+    features = keras.layers.Dropout(DROPOUT)(backbone(pixels))
+    penalty = keras.regularizers.L2(head_l2) if head_l2 else None
+    head = keras.layers.Dense(1, activation="sigmoid", kernel_regularizer=penalty, name="p_fake")
+    return keras.Model(image, head(features), name="facetell")
 
 
 def load_model(path: Path) -> Any:
@@ -86,23 +143,24 @@ def _hard_swish(x: Any) -> Any:
     return x * gate / 6, gradient
 
 
-def _load_weights(backbone: keras.Model, weights: str) -> None:
+def _load_weights(backbone: keras.Model, name: str, weights: str) -> None:
     if weights == "none":
         return
     try:
-        if weights == "imagenet":
-            downloaded = keras.applications.MobileNetV3Small(
-                input_shape=backbone.input_shape[1:], include_top=False, weights="imagenet", pooling="avg"
-            )
-            backbone.set_weights(downloaded.get_weights())
-        elif not Path(weights).is_file():
-            raise DatasetError(f"the weights file {weights} does not exist; wanted a file, imagenet or none")
-        else:
+        if weights != "imagenet":
+            if not Path(weights).is_file():
+                raise DatasetError(f"the weights file {weights} does not exist; wanted a file, imagenet or none")
             backbone.load_weights(weights)
+        elif not BACKBONES[name].has_imagenet:
+            raise DatasetError(f"there are no ImageNet weights of {name}; give --weights none, or a file")
+        else:
+            shape = backbone.input_shape[1:]
+            downloaded = BACKBONES[name].build(input_shape=shape, include_top=False, weights="imagenet", pooling="avg")
+            backbone.set_weights(downloaded.get_weights())
     except DatasetError:
         raise
     except Exception as error:  # urllib, h5py and Keras each raise their own
         raise DatasetError(
-            f"the weights {weights!r} cannot be loaded ({error}); give a MobileNetV3-Small .weights.h5 file without "
-            "its top to --weights, or none"
+            f"the weights {weights!r} cannot be loaded ({error}); give a {name} .weights.h5 file without its top to "
+            "--weights, or none"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ class CropCache:
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """One epoch of augmented batches: (B, S, S, 3) float32 RGB 0..255, labels (B, 1), weights (B,).
+    """One epoch of augmented batches: (B, S, S, 3) float32 RGB 0..255 and labels (B, 1), every other one a fake.
 
     Every batch depends on seed, epoch and its index alone, so that a resumed run sees what a whole one would have. A
     share of the fakes gives way to self-blends of the real faces in the same batch; their face boxes are the middle
@@ -60,46 +61,44 @@ class TrainingBatches(keras.utils.PyDataset):
         self._crops, self._size_px, self._batch_size = crops, size_px, batch_size
         self._self_blend_share, self._face_px = self_blend_share, face_px
         self._seed = (seed, epoch)
-        records = crops.records
-        rng = np.random.default_rng(self._seed)
-        repeats = source_repeats(records)
-        repeats = np.floor(repeats) + (rng.random(len(records)) < repeats % 1)
-        self._order = rng.permutation(np.repeat(np.arange(len(records)), repeats.astype(int)))
-        self._weights = class_weights(records)
+        self._order = balanced_order(crops.records, np.random.default_rng(self._seed))
 
     def __len__(self) -> int:
         """Return the number of whole batches."""
         return max(1, len(self._order) // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return images, labels (1 = fake) and sample weights of one batch."""
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return images and labels (1 = fake) of one batch."""
         rng = np.random.default_rng((*self._seed, index))
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        records = [self._crops.records[number] for number in chosen]
-        real = [number for number, record in zip(chosen, records, strict=True) if not record.is_fake]
+        is_fake = [self._crops.records[number].is_fake for number in chosen]
+        real = [number for number, fake in zip(chosen, is_fake, strict=True) if not fake]
         images = []
-        for number, record in zip(chosen, records, strict=True):
+        for number, fake in zip(chosen, is_fake, strict=True):
             crop = self._crops[number]
-            if record.is_fake and real and rng.random() < self._self_blend_share:
+            if fake and real and rng.random() < self._self_blend_share:
                 crop = self_blend(self._crops[rng.choice(real)], self._face_px, rng)
             images.append(augment(crop, self._size_px, rng))
-        labels = np.array([[record.is_fake] for record in records], np.float32)
-        weights = np.array([self._weights[record.label] for record in records], np.float32)
-        return np.stack(images).astype(np.float32), labels, weights
+        return np.stack(images).astype(np.float32), np.array(is_fake, np.float32)[:, np.newaxis]
 
 
-def source_repeats(records: Sequence[Record]) -> np.ndarray:
-    """Return how often an epoch shows each picture on average, (N,): in proportion to 1 / sqrt(size of its source).
+def balanced_order(records: Sequence[Record], rng: np.random.Generator) -> np.ndarray:
+    """Return one epoch as about as many indices of records as there are records, real and fake in turn.
 
-    A small source is thus seen more often than its share, without being learnt by heart. The mean is 1.
+    Within a label a source's pictures are shown in proportion to 1 / sqrt(their number): a small source is seen more
+    often than its share, without being learnt by heart.
     """
-    sizes = Counter(record.source for record in records)
-    repeats = np.array([sizes[record.source] ** -0.5 for record in records])
-    return repeats / repeats.mean()
+    return np.stack([_order_of(label, records, rng) for label in LABELS], axis=1).reshape(-1)
 
 
-def class_weights(records: Sequence[Record]) -> dict[str, float]:
-    """Return the weight of each label that makes both count the same in an epoch."""
-    repeats = source_repeats(records)
-    labels = np.array([record.label for record in records])
-    return {label: float(repeats.sum() / (2 * repeats[labels == label].sum())) for label in LABELS}
+def _order_of(label: str, records: Sequence[Record], rng: np.random.Generator) -> np.ndarray:
+    """Return indices of a label's records in a random order, half as many as there are records in all."""
+    own = np.array([index for index, record in enumerate(records) if record.label == label])
+    sizes = Counter(records[index].source for index in own)
+    shares = np.array([sizes[records[index].source] ** -0.5 for index in own])
+    times = shares / shares.sum() * math.ceil(len(records) / 2)
+    whole = np.floor(times).astype(int)
+    missing = math.ceil(len(records) / 2) - whole.sum()
+    rest = (times - whole) / max((times - whole).sum(), 1e-9)
+    extra = rng.choice(len(own), missing, replace=False, p=rest) if missing else np.array([], int)
+    return rng.permutation(np.concatenate([np.repeat(own, whole), own[extra]]))

@@ -31,6 +31,17 @@ class Weights(click.ParamType):
         return self.fail(f"the file {value!r} does not exist", param, ctx)
 
 
+BACKBONE = click.option(
+    "--backbone",
+    type=click.Choice(["mobilenet_v3_small", "mobilenet", "mobilenet_v2", "efficientnet_b0", "cnn"]),
+    default="mobilenet_v3_small",
+    show_default=True,
+)
+WEIGHTS = click.option(
+    "--weights", type=Weights(), metavar="imagenet|none|FILE", help="Start.  [default: imagenet; none for the cnn]"
+)
+
+
 class Ratios(click.ParamType):
     """Three shares such as 70/15/15, as fractions of their sum."""
 
@@ -140,8 +151,13 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.command()
 @click.argument("crops", type=_FOLDER)
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the run.")
-@click.option("--weights", type=Weights(), metavar="imagenet|none|FILE", default="imagenet", show_default=True)
+@BACKBONE
+@WEIGHTS
 @click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
+@click.option("--open-layers", type=click.IntRange(1), help="Train only this many of its last layers.  [default: all]")
+@click.option(
+    "--head-l2", type=NumberRange(0), default=0.0, show_default=True, help="L2 penalty on the head's weights."
+)
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=NumberRange(0, min_open=True), default=1e-3, show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True)
@@ -162,8 +178,11 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 def train(
     crops: Path,
     output: Path,
-    weights: str,
+    backbone: str,
+    weights: str | None,
     epochs: int | None,
+    open_layers: int | None,
+    head_l2: float,
     batch_size: int,
     learning_rate: float,
     seed: int,
@@ -176,8 +195,11 @@ def train(
     from .train import train as train_model
 
     settings = TrainSettings(
+        backbone=backbone,
         weights=weights,
         epochs=epochs,
+        open_layers=open_layers,
+        head_l2=head_l2,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,

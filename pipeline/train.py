@@ -24,7 +24,7 @@ from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
 from ..edge.scoring import score_crops
-from .backbones import BACKBONE_LAYER, NAME, build_model, load_model, speed_up
+from .backbones import BACKBONE_LAYER, build_model, default_weights, load_model, speed_up
 from .batches import CropCache, TrainingBatches
 from .plots import plot_history
 
@@ -43,11 +43,18 @@ _WARMUP_SHARE = 0.05
 class TrainSettings:
     """How a detector is trained."""
 
-    weights: str = "imagenet"
+    backbone: str = "mobilenet_v3_small"
+    """One of backbones.BACKBONES."""
+    weights: str | None = None
+    """imagenet, none or a file; None for the backbone's default."""
     epochs: int | None = None
     """None for default_epochs of the training pictures."""
     head_epochs: int = 1
     """Epochs at the start in which only the head learns."""
+    open_layers: int | None = None
+    """How many of the backbone's last layers learn after that; None for all."""
+    head_l2: float = 0.0
+    """Factor of the L2 penalty on the head's weights."""
     batch_size: int = 32
     learning_rate: float = 1e-3
     """Peak for the whole network; warm-up, then cosine to zero."""
@@ -103,7 +110,7 @@ def train(
     size_px = crop_settings.input_size_px
     face_px = size_px / crop_settings.margin_ratio
     epochs = settings.epochs or default_epochs(len(training))
-    settings = replace(settings, epochs=epochs)
+    settings = replace(settings, epochs=epochs, weights=settings.weights or default_weights(settings.backbone))
     plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
     # Before the folder is claimed: a typo in weights must leave nothing behind.
     new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px)
@@ -186,7 +193,7 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
 
 def _new_model(settings: TrainSettings, size_px: int) -> keras.Model:
     keras.utils.set_random_seed(settings.seed)
-    return build_model(size_px, settings.weights)
+    return build_model(size_px, settings.weights, settings.backbone, settings.head_l2)
 
 
 def _resume(output: Path) -> tuple[keras.Model, list[EpochRow]] | None:
@@ -200,7 +207,11 @@ def _resume(output: Path) -> tuple[keras.Model, list[EpochRow]] | None:
 def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int) -> None:
     """Set what learns from this epoch on, with a fresh optimizer."""
     head_only = epoch < settings.head_epochs
-    model.get_layer(BACKBONE_LAYER).trainable = not head_only
+    backbone = model.get_layer(BACKBONE_LAYER)
+    backbone.trainable = not head_only
+    if settings.open_layers is not None:
+        for layer in backbone.layers[: -settings.open_layers]:
+            layer.trainable = False
     warmup_steps = max(1, round(steps * _WARMUP_SHARE))
     rate: Any = (
         settings.learning_rate
@@ -278,7 +289,7 @@ def _finish(
         _save(model.save_weights, output / H5_FILE)
     plot_history(history, output / CURVES)
     run = Run(
-        backbone=NAME,
+        backbone=settings.backbone,
         crops=str(crops.resolve()),
         split_sha256=split_sha256(records),
         input_size_px=crop_settings.input_size_px,

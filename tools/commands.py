@@ -8,7 +8,7 @@ import click
 
 from ..convert.commands import export
 from ..edge.errors import DatasetError
-from ..pipeline.commands import SEED, Weights, crop, evaluate, merge, split, train
+from ..pipeline.commands import BACKBONE, SEED, WEIGHTS, crop, evaluate, merge, split, train
 
 
 @click.command()
@@ -16,7 +16,8 @@ from ..pipeline.commands import SEED, Weights, crop, evaluate, merge, split, tra
 @click.option("--kaggle", multiple=True, metavar="OWNER/NAME", help="Also fetch this Kaggle data set; may be repeated.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the run.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
-@click.option("--weights", type=Weights(), metavar="imagenet|none|FILE", default="imagenet", show_default=True)
+@BACKBONE
+@WEIGHTS
 @click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.pass_context
@@ -26,7 +27,8 @@ def pipeline(
     kaggle: tuple[str, ...],
     output: Path,
     pre_cropped: bool,
-    weights: str,
+    backbone: str,
+    weights: str | None,
     epochs: int | None,
     seed: int,
 ) -> int:
@@ -42,12 +44,13 @@ def pipeline(
         raise DatasetError(f"{output} holds a training whose crops are not in {crops}; choose another folder with -o")
     # A training that has begun holds on to its split.
     to_split = [] if begun else [(split, {"crops": crops, "seed": seed})]
+    training = {"backbone": backbone, "weights": weights, "epochs": epochs, "seed": seed}
     to_export = [(evaluate, {"run_folder": output}), (export, {"run_folder": output, "output": bundle})]
     steps = (
         (merge, {"raw": raw, "kaggle": kaggle, "output": dataset}),
         (crop, {"dataset": dataset, "output": crops, "pre_cropped": pre_cropped}),
         *to_split,
-        (train, {"crops": crops, "output": output, "weights": weights, "epochs": epochs, "seed": seed}),
+        (train, training | {"crops": crops, "output": output}),
         *([] if (bundle / "model.json").exists() else to_export),
     )
     code = 0

@@ -1,5 +1,6 @@
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,14 +10,15 @@ pytest.importorskip("tensorflow")
 import keras
 import tensorflow as tf
 
-from facetell.pipeline.backbones import build_model, load_model, speed_up
+from facetell.edge.errors import DatasetError
+from facetell.pipeline.backbones import BACKBONE_LAYER, BACKBONES, build_model, default_weights, load_model, speed_up
 
 SIZE_PX = 64
 
 
-def built(fast: bool) -> keras.Model:
+def built(fast: bool, name: str = "mobilenet_v3_small") -> Any:
     keras.utils.set_random_seed(0)
-    model = build_model(SIZE_PX, "none")
+    model = build_model(SIZE_PX, "none", name)
     if fast:
         speed_up(model)
     return model
@@ -50,7 +52,78 @@ def test_a_faster_model_is_saved_as_the_plain_one(tmp_path: Path) -> None:
 
 def test_frozen_layers_keep_their_statistics() -> None:
     model = built(fast=True)
-    model.get_layer("MobileNetV3Small").trainable = False
+    model.get_layer(BACKBONE_LAYER).trainable = False
     before = [weights.copy() for weights in model.get_weights()]
     _, after = step(model)
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def pixels(count: int, size_px: int = SIZE_PX) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (count, size_px, size_px, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("size_px", [32, 128])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_network_takes_pixels_and_gives_one_probability(name: str, size_px: int) -> None:
+    model: Any = build_model(size_px, "none", name)
+    p_fake = model(pixels(3, size_px)).numpy()
+    assert p_fake.shape == (3, 1)
+    assert ((p_fake > 0) & (p_fake < 1)).all()
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_batch_norms_follow_a_short_training(name: str) -> None:
+    layers = build_model(SIZE_PX, "none", name).get_layer(BACKBONE_LAYER).layers
+    momenta = {layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == (set() if name == "cnn" else {0.99})
+
+
+PREPROCESSED = {
+    # what Keras' own preprocessing makes of the pixels before the first convolution
+    "mobilenet": ("conv1", keras.applications.mobilenet.preprocess_input),
+    "mobilenet_v2": ("Conv1", keras.applications.mobilenet_v2.preprocess_input),
+    "mobilenet_v3_small": ("conv", lambda x: x / 127.5 - 1),
+    "efficientnet_b0": ("stem_conv_pad", lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),
+    "cnn": ("resizing", lambda x: x / 255),
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_each_scales_pixels_as_its_weights_want_them(name: str) -> None:
+    model = build_model(SIZE_PX, "none", name)
+    backbone: Any = model.get_layer(BACKBONE_LAYER)
+    if name == "efficientnet_b0":  # as the file of ImageNet's weights has it
+        normalization = next(layer for layer in backbone.layers if isinstance(layer, keras.layers.Normalization))
+        normalization.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(1)])
+        normalization.finalize_state()
+    before, wanted = PREPROCESSED[name]
+    images = pixels(2)
+    taken = model.get_layer("pixels")(images) if "pixels" in {layer.name for layer in model.layers} else images
+    first = next(layer for layer in backbone.layers if layer.name.startswith(before))
+    reached = keras.Model(backbone.input, first.input)(taken).numpy()
+    assert reached == pytest.approx(wanted(images.astype(np.float64)), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_weights_come_from_a_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.weights.h5"
+    built(False, name).get_layer(BACKBONE_LAYER).save_weights(path)
+    keras.utils.set_random_seed(1)
+    loaded, images = build_model(SIZE_PX, str(path), name), pixels(2)
+    own, read = (model.get_layer(BACKBONE_LAYER)(images).numpy() for model in (built(False, name), loaded))
+    assert read == pytest.approx(own, abs=1e-6)
+
+
+def test_only_the_small_network_has_no_imagenet_weights() -> None:
+    assert {name: default_weights(name) for name in BACKBONES} == dict.fromkeys(BACKBONES, "imagenet") | {"cnn": "none"}
+    with pytest.raises(DatasetError, match="no ImageNet weights of cnn; give --weights none"):
+        build_model(SIZE_PX, "imagenet", "cnn")
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "does not exist"), (b"no weights", "cannot be loaded")])
+def test_weights_that_cannot_be_loaded_are_named(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    path = tmp_path / "my.weights.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DatasetError, match=reason):
+        build_model(SIZE_PX, str(path))
