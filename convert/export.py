@@ -18,13 +18,13 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, load_bundle
-from ..edge.calibration import Calibration, choose_thresholds, fit_calibration, is_limited
+from ..edge.calibration import Calibration, is_limited
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError, ModelError
 from ..edge.files import new_folder
 from ..edge.manifest import LABELS, balanced_sample, read_manifest, select, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
-from ..edge.scoring import score_crops
+from ..edge.scoring import calibrate, score_crops
 from .card import NOTICE, model_card
 from .foreign import load_foreign
 from .ladder import CALIBRATION_CROPS, RUNGS, build
@@ -85,14 +85,13 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
         )
     records = read_manifest(crops)
     validation = select(records, "validation")
-    raw = score_crops(model.predict_on_batch, crops, validation, size_px)
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
     labels = np.array([record.is_fake for record in validation])
     if (validation_auc := float(roc_auc_score(labels, raw))) < 0.5:
         raise ModelError(
             f"{path} gives fakes lower scores than reals (AUC {validation_auc:.3f} on {len(labels)} crops); "
             "is --positive the other one?"
         )
-    calibration = fit_calibration(raw, labels)
     run = Run(
         backbone=f"{path.name}, trained elsewhere",
         crops=str(crops.resolve()),
@@ -102,7 +101,7 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
         min_face_score=cut.min_face_score,
         pre_cropped=cut.pre_cropped,
         calibration=calibration,
-        thresholds=choose_thresholds(calibration.apply(raw), labels, [record.source for record in validation]),
+        thresholds=thresholds,
         validation_auc=validation_auc,
         pictures=dict(sorted(Counter(f"{r.source} {r.label} {r.split}" for r in validation).items())),
         arguments={"pixel_range": pixel_range, "positive": positive},

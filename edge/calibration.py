@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FALSE_ALARM_SHARE = 0.03
-"""At most this share of the real validation faces of any source is called fake."""
+FALSE_ALARM_SHARE = 0.02
+"""At most this share of the real validation faces of any source is called fake, under any condition looked at."""
 
 MISSED_SHARE = 0.10
-"""At most this share of the fake validation faces of any source is called real."""
+"""At most this share of the fake validation faces of any source is called real, likewise."""
 
 _LOGIT_LIMIT = 8.0  # p within 0.0003..0.9997: an int8 score of exactly 0 or 1 stays finite
 _APART = 1e-3  # a threshold that is a face's own score would turn on the last bit of the arithmetic
@@ -95,16 +95,17 @@ def fit_calibration(raw: np.ndarray, is_fake: np.ndarray) -> Calibration:
     return Calibration(temperature=1 / slope, bias=float(slope_bias[1]))
 
 
-def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, sources: Sequence[str]) -> Thresholds:
-    """Choose thresholds from calibrated scores (N,) of validation faces, so that no source breaks the stated shares.
+def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, groups: Sequence[str]) -> Thresholds:
+    """Choose thresholds from calibrated scores (N,) of validation faces, so that no group breaks the stated shares.
 
-    The upper one is never below 0.5 and the lower never above. Sources with fewer than 20 faces of a label have no say.
+    A group is a source under one condition. The upper threshold is never below 0.5 and the lower never above. Groups
+    with fewer than 20 faces of a label have no say.
     """
-    source = np.asarray(sources)
+    group = np.asarray(groups)
     upper, lower = 0.5, 0.5
     heard = 0
-    for name in np.unique(source):
-        real, fake = p_fake[(source == name) & ~is_fake], p_fake[(source == name) & is_fake]
+    for name in np.unique(group):
+        real, fake = p_fake[(group == name) & ~is_fake], p_fake[(group == name) & is_fake]
         if len(real) >= _MIN_FACES:
             quantile = float(np.quantile(real, 1 - FALSE_ALARM_SHARE, method="higher"))
             upper, heard = max(upper, quantile + _APART), heard + 1
@@ -113,7 +114,7 @@ def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, sources: Sequence
             lower, heard = min(lower, quantile - _APART), heard + 1
     words = (
         f"at most {FALSE_ALARM_SHARE:.0%} of the real and {MISSED_SHARE:.0%} of the fake validation faces of any "
-        f"source with at least {_MIN_FACES} of them fall on the wrong side"
+        f"source with at least {_MIN_FACES} of them fall on the wrong side, clean, at JPEG 50 or at half size"
     )
     if not heard:
         words = f"0.5 unchosen: no source has {_MIN_FACES} real or fake validation faces"

@@ -50,6 +50,7 @@ class NumberRange(click.FloatRange):
 )
 @click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below, never uncertain.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
+@click.option("--careful", is_flag=True, help="Score mild variations of each face, too: uncertain where they differ.")
 @click.option("--format", "format_", type=click.Choice(["table", "csv", "json", "jsonl"]), help="Of the results.")
 @click.option("-o", "--output", type=_PATH, help="File for the results; its ending names the format.  [default: -]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
@@ -60,6 +61,7 @@ def scan(
     runtime: str,
     threshold: float | None,
     pre_cropped: bool,
+    careful: bool,
     format_: str | None,
     output: Path | None,
     quiet: bool,
@@ -82,7 +84,14 @@ def scan(
     files = expand_paths([path for path in paths if path != _DASH], _paths_from_stdin() if _DASH in paths else ())
     bundle = load_bundle(model or DEFAULT_BUNDLE)
     with silent_stderr():
-        detector = Detector(bundle, precision=precision, runtime=runtime, threshold=threshold, pre_cropped=pre_cropped)
+        detector = Detector(
+            bundle,
+            precision=precision,
+            runtime=runtime,
+            threshold=threshold,
+            pre_cropped=pre_cropped,
+            careful=careful,
+        )
     started = time.monotonic()
     with _until_interrupted() as interrupted, _opened(output) as file:
         results = _watched((detector.scan_file(path) for path in files), interrupted, show=not quiet)

@@ -9,11 +9,15 @@ import numpy as np
 
 from .bundle import Bundle
 from .calibration import Thresholds
+from .conditions import variations
 from .errors import ImageError, ModelError
 from .faces import Face, FaceFinder, centre, crop_face, resize_face, saved_size_px
 from .images import read_image
 from .results import FaceResult, FileResult
 from .runtime import TFLiteModel
+
+SUSPICION = ("real", "uncertain", "fake")
+"""Verdicts on a face, the gravest last."""
 
 
 class Detector:
@@ -27,16 +31,19 @@ class Detector:
         runtime: str = "auto",
         threshold: float | None = None,
         pre_cropped: bool = False,
+        careful: bool = False,
     ) -> None:
         """Set up a bundle's models.
 
         threshold, if given, replaces the bundle's two by one: fake at or above it, real below. With pre_cropped, or a
-        bundle that was trained so, every picture is taken for one face crop and no face is looked for.
+        bundle that was trained so, every picture is taken for one face crop and no face is looked for. When careful,
+        mild variations of each face are scored, too: p_fake is their mean, and where verdicts differ it is uncertain.
 
         Raises ModelError or RuntimeMissingError when the models cannot be run here.
         """
         classifier = bundle.classifier(precision)
         self._bundle, self._pre_cropped = bundle, pre_cropped or bundle.pre_cropped
+        self._careful = careful
         self._finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score, runtime=runtime)
         self._classifier = TFLiteModel(classifier.content, runtime)
         size = bundle.input_size_px
@@ -56,15 +63,14 @@ class Detector:
         size = self._bundle.input_size_px
         if self._pre_cropped:
             height, width = image.shape[:2]
-            crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
+            crop = resize_face(image, size_px=saved_size_px(size))
             faces = [(Face((0.0, 0.0, float(width), float(height)), 1.0), crop)]
         else:
-            faces = [
-                (face, crop_face(image, face.box_xyxy, size_px=size, margin_ratio=self._bundle.margin_ratio))
-                for face in self._finder.find(image)
-            ]
-        results = [self._judge(face, self.score(crop)) for face, crop in faces]
-        return sorted(results, key=lambda result: -result.p_fake)
+            crop_px = saved_size_px(size) if self._careful else size
+            cut = {"size_px": crop_px, "margin_ratio": self._bundle.margin_ratio, "surround_ratio": crop_px / size}
+            faces = [(face, crop_face(image, face.box_xyxy, **cut)) for face in self._finder.find(image)]
+        results = [self._judge(face, crop) for face, crop in faces]
+        return sorted(results, key=lambda result: (SUSPICION.index(result.verdict), result.p_fake), reverse=True)
 
     def score(self, crop: np.ndarray) -> float:
         """Return the calibrated p_fake of one (S, S, 3) uint8 RGB crop of the input size."""
@@ -93,8 +99,15 @@ class Detector:
             latency_ms=round((time.perf_counter() - started) * 1000, 2),
         )
 
-    def _judge(self, face: Face, p_fake: float) -> FaceResult:
-        p_fake = round(p_fake, 6)
+    def _judge(self, face: Face, crop: np.ndarray) -> FaceResult:
+        size = self._bundle.input_size_px
+        views = variations(crop, size) if self._careful else [centre(crop, size)]
+        scores = [round(self.score(view), 6) for view in views]
+        verdicts = {self._thresholds.verdict(p_fake) for p_fake in scores}
         x_min, y_min, x_max, y_max = (round(edge, 2) for edge in face.box_xyxy)
-        box_xyxy = (x_min, y_min, x_max, y_max)
-        return FaceResult(box_xyxy, round(face.score, 4), p_fake, self._thresholds.verdict(p_fake))
+        return FaceResult(
+            box_xyxy=(x_min, y_min, x_max, y_max),
+            score=round(face.score, 4),
+            p_fake=round(float(np.mean(scores)), 6),
+            verdict=verdicts.pop() if len(verdicts) == 1 else "uncertain",
+        )

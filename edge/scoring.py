@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .calibration import Calibration, Thresholds, choose_thresholds, fit_calibration
+from .conditions import CONDITIONS, THRESHOLD_CONDITIONS
 from .crops import read_crop
 from .faces import centre
 from .manifest import Record
@@ -14,20 +16,35 @@ from .manifest import Record
 _BATCH = 64
 
 
+Predict = Callable[[np.ndarray], np.ndarray]
+"""Takes (B, S, S, 3) float32 RGB 0..255 and returns raw p_fake (B, 1)."""
+
+
 def score_crops(
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Predict,
     crops: Path,
     records: Sequence[Record],
     size_px: int,
     change: Callable[[np.ndarray], np.ndarray] = lambda image: image,
 ) -> np.ndarray:
-    """Return raw p_fake (N,) of the crops' centres, each after change((S, S, 3) uint8 RGB).
-
-    predict takes (B, S, S, 3) float32 RGB 0..255 and returns (B, 1).
-    """
+    """Return raw p_fake (N,) of the crops' centres, each after change((S, S, 3) uint8 RGB)."""
     scores = []
     for start in range(0, len(records), _BATCH):
         chosen = records[start : start + _BATCH]
         images = [change(centre(read_crop(crops, record), size_px)) for record in chosen]
         scores.append(predict(np.stack(images).astype(np.float32))[:, 0])
     return np.concatenate(scores)
+
+
+def calibrate(
+    predict: Predict, crops: Path, validation: Sequence[Record], size_px: int
+) -> tuple[np.ndarray, Calibration, Thresholds]:
+    """Return raw p_fake (N,) of clean validation crops, its calibration, and thresholds for THRESHOLD_CONDITIONS."""
+    labels = np.array([record.is_fake for record in validation])
+    raw = {name: score_crops(predict, crops, validation, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
+    calibration = fit_calibration(raw["clean"], labels)
+    groups = [f"{record.source}, {name}" for name in raw for record in validation]
+    thresholds = choose_thresholds(
+        calibration.apply(np.concatenate(list(raw.values()))), np.tile(labels, len(raw)), groups
+    )
+    return raw["clean"], calibration, thresholds

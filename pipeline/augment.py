@@ -6,10 +6,10 @@ classes takes it for a forgery, or for a proof of innocence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
+
+from ..edge.conditions import jpeg, rescale
 
 FLIP_SHARE = 0.5
 WARP_SHARE = 0.5
@@ -32,30 +32,11 @@ def augment(crop: np.ndarray, size_px: int, rng: np.random.Generator) -> np.ndar
     if rng.random() < DOWNSCALE_SHARE:
         image = _downscale(image, rng)
     if rng.random() < NOISE_SHARE:
-        noise = rng.normal(0, rng.uniform(1, 6), image.shape)
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(1, 6))
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < JPEG_SHARE:
         image = jpeg(image, int(rng.integers(35, 96)))
     return np.ascontiguousarray(image)
-
-
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """Return a (H, W, 3) uint8 RGB picture after saving it as JPEG of a quality 1..100."""
-    _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1]
-
-
-def rescale(
-    image: np.ndarray, ratio: float, through: Callable[[np.ndarray], np.ndarray] = lambda small: small
-) -> np.ndarray:
-    """Return a (H, W, 3) uint8 RGB picture shrunk by area averaging to ratio < 1 and enlarged back bilinearly.
-
-    What happens to it while it is small, through does.
-    """
-    height, width = image.shape[:2]
-    small_size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
-    return cv2.resize(through(small), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _shift(crop: np.ndarray, size_px: int, rng: np.random.Generator) -> np.ndarray:

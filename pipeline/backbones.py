@@ -51,12 +51,10 @@ def _small_cnn(input_shape: tuple[int, int, int], weights: None, name: str, **_:
     return keras.Model(image, keras.layers.GlobalAveragePooling2D()(x), name=name)
 
 
-_TO_ONE = {"scale": (1 / 127.5,), "offset": (-1.0,)}
-
 BACKBONES = {
     "mobilenet_v3_small": Backbone(keras.applications.MobileNetV3Small),  # scales by itself
-    "mobilenet": Backbone(keras.applications.MobileNet, **_TO_ONE),
-    "mobilenet_v2": Backbone(keras.applications.MobileNetV2, **_TO_ONE),
+    "mobilenet": Backbone(keras.applications.MobileNet, scale=(1 / 127.5,), offset=(-1.0,)),
+    "mobilenet_v2": Backbone(keras.applications.MobileNetV2, scale=(1 / 127.5,), offset=(-1.0,)),
     # Its own layers normalise by the roots of what ImageNet's weights were trained with; Keras adds the missing half
     # for weights="imagenet" alone, behind them. Before them it is this.
     "efficientnet_b0": Backbone(
@@ -92,7 +90,8 @@ def build_model(
     image = keras.Input(shape, name="image")
     pixels = image
     if kind.scale != (1.0,):
-        pixels = keras.layers.Rescaling(list(kind.scale), list(kind.offset), name="pixels")(image)
+        scale, offset = np.array(kind.scale, np.float32), np.array(kind.offset, np.float32)
+        pixels = keras.layers.Rescaling(scale, offset, name="pixels")(image)  # pyright: ignore[reportArgumentType]
     features = keras.layers.Dropout(DROPOUT)(backbone(pixels))
     penalty = keras.regularizers.L2(head_l2) if head_l2 else None
     head = keras.layers.Dense(1, activation="sigmoid", kernel_regularizer=penalty, name="p_fake")

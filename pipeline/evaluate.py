@@ -8,16 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ..edge.calibration import Thresholds
+from ..edge.conditions import CONDITIONS
 from ..edge.errors import DatasetError
 from ..edge.files import replacing, write_text
 from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
-from .augment import jpeg, rescale
 from .backbones import load_model
 from .metrics import Metrics, measure, metrics_table
 from .plots import plot_confusion, plot_reliability, plot_roc, plot_scores, plot_worst
@@ -27,15 +26,6 @@ REPORT_MD = "report.md"
 SCORES = "scores.csv"
 PLOTS = ("roc.png", "scores.png", "reliability.png", "confusion.png", "worst.png")
 FILES = {REPORT_JSON, REPORT_MD, SCORES, *PLOTS}
-
-CONDITIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "clean": lambda image: image,
-    "JPEG 50": lambda image: jpeg(image, 50),
-    "half size": lambda image: rescale(image, 0.5),
-    "blur": lambda image: cv2.GaussianBlur(image, (0, 0), 1.5),
-    "social media": lambda image: rescale(image, 0.7, through=lambda small: jpeg(small, 60)),
-}
-"""What happens to a picture on its way; social media shrink it, here to 0.7 of its sides, and save it anew."""
 
 _WORST = 12
 

@@ -17,13 +17,12 @@ import keras
 import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
-from ..edge.calibration import choose_thresholds, fit_calibration
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError
 from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
-from ..edge.scoring import score_crops
+from ..edge.scoring import calibrate, score_crops
 from .backbones import BACKBONE_LAYER, build_model, default_weights, load_model, speed_up
 from .batches import CropCache, TrainingBatches
 from .plots import plot_history
@@ -110,7 +109,7 @@ def train(
     size_px = crop_settings.input_size_px
     face_px = size_px / crop_settings.margin_ratio
     epochs = settings.epochs or default_epochs(len(training))
-    settings = replace(settings, epochs=epochs, weights=settings.weights or default_weights(settings.backbone))
+    settings = replace(settings, epochs=epochs)
     plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
     # Before the folder is claimed: a typo in weights must leave nothing behind.
     new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px)
@@ -193,7 +192,8 @@ def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
 
 def _new_model(settings: TrainSettings, size_px: int) -> keras.Model:
     keras.utils.set_random_seed(settings.seed)
-    return build_model(size_px, settings.weights, settings.backbone, settings.head_l2)
+    weights = settings.weights or default_weights(settings.backbone)
+    return build_model(size_px, weights, settings.backbone, settings.head_l2)
 
 
 def _resume(output: Path) -> tuple[keras.Model, list[EpochRow]] | None:
@@ -282,9 +282,7 @@ def _finish(
     crop_settings = read_crop_settings(crops)
     known = _without_fakes(records, settings.leave_out)
     validation = select(known, "validation")
-    raw = score_crops(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
-    labels = np.array([record.is_fake for record in validation])
-    calibration = fit_calibration(raw, labels)
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
     if h5:
         _save(model.save_weights, output / H5_FILE)
     plot_history(history, output / CURVES)
@@ -297,8 +295,8 @@ def _finish(
         min_face_score=crop_settings.min_face_score,
         pre_cropped=crop_settings.pre_cropped,
         calibration=calibration,
-        thresholds=choose_thresholds(calibration.apply(raw), labels, [record.source for record in validation]),
-        validation_auc=float(roc_auc_score(labels, raw)),
+        thresholds=thresholds,
+        validation_auc=float(roc_auc_score([record.is_fake for record in validation], raw)),
         pictures=dict(sorted(Counter(f"{r.source} {r.label} {r.split}" for r in known).items())),
         arguments=asdict(settings),
         versions={"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},

@@ -142,6 +142,25 @@ def test_threshold(threshold: str, verdict: str, scan: Scan, astronaut_file: Pat
     assert row["verdict"] == row["faces"][0]["verdict"] == verdict
 
 
+@pytest.mark.parametrize("pre_cropped", [(), ("--pre-cropped",)], ids=["find", "pre-cropped"])
+def test_careful_is_sure_only_where_every_variation_agrees(pre_cropped, scan: Scan, samples: Path) -> None:
+    name = samples / "two_faces.jpg"
+    plain, careful = (
+        [face for row in scan.rows(name, *pre_cropped, *how) for face in row["faces"]] for how in ([], ["--careful"])
+    )
+    means = [face["p_fake"] for face in careful]
+    assert len(careful) == len(plain)
+    assert means != [face["p_fake"] for face in plain]
+    assert means == pytest.approx([face["p_fake"] for face in plain], abs=0.25)
+    for threshold in means:  # a mean lies between the variations, so the threshold there parts them
+        (row,) = scan.rows(name, *pre_cropped, "--careful", "--threshold", str(threshold))
+        assert [face["verdict"] for face in row["faces"] if face["p_fake"] == threshold] == ["uncertain"]
+        assert row["verdict"] == row["faces"][0]["verdict"]
+    for threshold, verdict in (("0", "fake"), ("1", "real")):
+        (row,) = scan.rows(name, *pre_cropped, "--careful", "--threshold", threshold)
+        assert {face["verdict"] for face in row["faces"]} == {verdict}
+
+
 @pytest.mark.parametrize("name", ["no_face_coffee.jpg", "two_faces.jpg"])
 def test_pre_cropped_takes_each_picture_for_one_face(name: str, scan: Scan, samples: Path) -> None:
     (row,) = scan.rows(samples / name, "--pre-cropped")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from facetell.pipeline.augment import augment, jpeg, rescale
+from facetell.pipeline.augment import augment
 
 from ..pictures import pattern
 
@@ -61,35 +61,3 @@ def test_half_of_the_crops_are_mirrored() -> None:
         for picture in (changed(seed, left_is_dark) for seed in range(200))
     )
     assert 70 <= mirrored <= 130
-
-
-@pytest.mark.parametrize("shape", [(64, 64, 3), (50, 70, 3), (1, 1, 3)])
-@pytest.mark.parametrize("quality", [1, 50, 100])
-def test_jpeg_keeps_shape_and_type(shape: tuple[int, ...], quality: int) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    saved = jpeg(picture, quality)
-    assert (saved.shape, saved.dtype) == (shape, np.uint8)
-
-
-def test_jpeg_loses_more_at_lower_quality_and_keeps_the_order_of_colours() -> None:
-    picture = pattern(3)
-    losses = [np.abs(jpeg(picture, quality).astype(int) - picture).mean() for quality in (100, 75, 50, 10)]
-    assert losses == sorted(losses)
-    assert losses[0] < 3
-    red = np.full((32, 32, 3), (200, 30, 30), np.uint8)
-    assert np.abs(jpeg(red, 90).astype(int) - red).max() < 6
-
-
-@pytest.mark.parametrize("shape", [(64, 64, 3), (50, 71, 3), (3, 3, 3)])
-@pytest.mark.parametrize("ratio", [0.01, 0.35, 0.5, 0.9])
-def test_rescale_keeps_shape_type_and_brightness(shape: tuple[int, ...], ratio: float) -> None:
-    flat = np.full(shape, 77, np.uint8)
-    again = rescale(flat, ratio)
-    assert (again.shape, again.dtype) == (shape, np.uint8)
-    assert np.array_equal(again, flat)
-
-
-def test_rescale_to_half_averages_four_pixels() -> None:
-    checkers = np.indices((64, 64)).sum(axis=0) % 2 * 200
-    picture = np.repeat(checkers[:, :, None], 3, axis=2).astype(np.uint8)
-    assert np.array_equal(rescale(picture, 0.5), np.full_like(picture, 100))

@@ -10,10 +10,11 @@ from PIL import Image
 
 pytest.importorskip("tensorflow")
 
+from facetell.edge.conditions import CONDITIONS
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
 from facetell.edge.run import PICTURES, Run, check_split
-from facetell.pipeline.evaluate import CONDITIONS, PLOTS, evaluate, worst_mistakes
+from facetell.pipeline.evaluate import PLOTS, evaluate, worst_mistakes
 from facetell.pipeline.metrics import measure
 
 from ..pictures import record, tree
@@ -22,15 +23,6 @@ from ..pictures import record, tree
 @pytest.fixture
 def evaluation(run: Path) -> Path:
     return run / "evaluation-test"
-
-
-def test_the_conditions_are_what_happens_to_pictures() -> None:
-    assert list(CONDITIONS) == ["clean", "JPEG 50", "half size", "blur", "social media"]
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert np.array_equal(CONDITIONS["clean"](picture), picture)
-    for name in list(CONDITIONS)[1:]:
-        assert CONDITIONS[name](picture).shape == picture.shape
-        assert not np.array_equal(CONDITIONS[name](picture), picture)
 
 
 def test_the_report_holds_every_condition_and_source(evaluation: Path, crops: Path) -> None:

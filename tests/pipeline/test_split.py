@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("imagehash")
 
+from facetell.edge.conditions import jpeg
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import Record, read_manifest, split_sha256, write_manifest
-from facetell.pipeline.augment import jpeg
 from facetell.pipeline.split import near_duplicate_clusters, perceptual_hash, split
 
 from ..pictures import pattern, record, save

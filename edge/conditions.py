@@ -1,0 +1,59 @@
+"""What happens to pictures on their way to us: the conditions that detectors are measured, set and doubted under."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from .faces import centre
+
+
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return a (H, W, 3) uint8 RGB picture after saving it as JPEG of a quality 1..100."""
+    _, encoded = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1]
+
+
+def rescale(
+    image: np.ndarray, ratio: float, through: Callable[[np.ndarray], np.ndarray] = lambda small: small
+) -> np.ndarray:
+    """Return a (H, W, 3) uint8 RGB picture shrunk by area averaging to ratio < 1 and enlarged back bilinearly.
+
+    What happens to it while it is small, through does.
+    """
+    height, width = image.shape[:2]
+    small_size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(through(small), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+CONDITIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "clean": lambda image: image,
+    "JPEG 50": lambda image: jpeg(image, 50),
+    "half size": lambda image: rescale(image, 0.5),
+    "blur": lambda image: cv2.GaussianBlur(image, (0, 0), 1.5),
+    "social media": lambda image: rescale(image, 0.7, through=lambda small: jpeg(small, 60)),
+}
+"""Social media shrink a picture, here to 0.7 of its sides, and save it anew."""
+
+THRESHOLD_CONDITIONS = ("clean", "JPEG 50", "half size")
+"""Those under which thresholds keep what they promise."""
+
+_SHIFT_RATIO = 0.03  # of a face's square, as finders differ
+_SAVED_AGAIN_QUALITY = 75
+
+
+def variations(crop: np.ndarray, size_px: int) -> list[np.ndarray]:
+    """Return five views (size_px, size_px, 3) of a larger (S, S, 3) uint8 RGB crop that show the same to a person.
+
+    The centre, its mirror image, saved again as JPEG, and moved by 3 % along both diagonals.
+    """
+    middle, shift = (crop.shape[0] - size_px) // 2, round(size_px * _SHIFT_RATIO)
+    seen = centre(crop, size_px)
+    moved = [
+        crop[middle + y : middle + y + size_px, middle + x : middle + x + size_px]
+        for x, y in ((shift, shift), (-shift, shift))
+    ]
+    return [seen, np.ascontiguousarray(seen[:, ::-1]), jpeg(seen, _SAVED_AGAIN_QUALITY), *moved]

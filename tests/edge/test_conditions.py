@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS, jpeg, rescale, variations
+
+from ..pictures import pattern
+
+
+def test_the_conditions_are_what_happens_to_pictures() -> None:
+    assert list(CONDITIONS) == ["clean", "JPEG 50", "half size", "blur", "social media"]
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert np.array_equal(CONDITIONS["clean"](picture), picture)
+    assert set(THRESHOLD_CONDITIONS) < set(CONDITIONS)
+    for name in list(CONDITIONS)[1:]:
+        assert CONDITIONS[name](picture).shape == picture.shape
+        assert not np.array_equal(CONDITIONS[name](picture), picture)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (50, 70, 3), (1, 1, 3)])
+@pytest.mark.parametrize("quality", [1, 50, 100])
+def test_jpeg_keeps_shape_and_type(shape: tuple[int, ...], quality: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    saved = jpeg(picture, quality)
+    assert (saved.shape, saved.dtype) == (shape, np.uint8)
+
+
+def test_jpeg_loses_more_at_lower_quality_and_keeps_the_order_of_colours() -> None:
+    picture = pattern(3)
+    losses = [np.abs(jpeg(picture, quality).astype(int) - picture).mean() for quality in (100, 75, 50, 10)]
+    assert losses == sorted(losses)
+    assert losses[0] < 3
+    red = np.full((32, 32, 3), (200, 30, 30), np.uint8)
+    assert np.abs(jpeg(red, 90).astype(int) - red).max() < 6
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (50, 71, 3), (3, 3, 3)])
+@pytest.mark.parametrize("ratio", [0.01, 0.35, 0.5, 0.9])
+def test_rescale_keeps_shape_type_and_brightness(shape: tuple[int, ...], ratio: float) -> None:
+    flat = np.full(shape, 77, np.uint8)
+    again = rescale(flat, ratio)
+    assert (again.shape, again.dtype) == (shape, np.uint8)
+    assert np.array_equal(again, flat)
+
+
+def test_rescale_to_half_averages_four_pixels() -> None:
+    checkers = np.indices((64, 64)).sum(axis=0) % 2 * 200
+    picture = np.repeat(checkers[:, :, None], 3, axis=2).astype(np.uint8)
+    assert np.array_equal(rescale(picture, 0.5), np.full_like(picture, 100))
+
+
+@pytest.mark.parametrize(("crop_px", "size_px"), [(256, 224), (110, 96), (37, 32)])
+def test_variations_show_the_same_a_little_otherwise(crop_px: int, size_px: int) -> None:
+    crop = pattern(4, crop_px)
+    seen, mirrored, saved, *moved = variations(crop, size_px)
+    middle, shift = (crop_px - size_px) // 2, round(size_px * 0.03)
+    assert np.array_equal(seen, crop[middle : middle + size_px, middle : middle + size_px])
+    assert np.array_equal(mirrored, seen[:, ::-1])
+    assert np.array_equal(saved, jpeg(seen, 75))
+    for view, x in zip(moved, (shift, -shift), strict=True):
+        assert np.array_equal(view, crop[middle + shift :, middle + x :][:size_px, :size_px])
+    assert all(view.shape == (size_px, size_px, 3) for view in (mirrored, saved, *moved))
