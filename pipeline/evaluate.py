@@ -18,7 +18,7 @@ from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
 from .backbones import load_model
-from .metrics import Metrics, measure, metrics_table
+from .metrics import Metrics, measure, metrics_table, source_groups
 from .plots import plot_confusion, plot_reliability, plot_roc, plot_scores, plot_worst
 
 REPORT_JSON = "report.json"
@@ -77,13 +77,16 @@ def evaluate(
         raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
     model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
+    groups = source_groups(np.array([record.source for record in records]), labels)
     p_fake, results = {}, {}
     for name, change in CONDITIONS.items():
         progress(name)
         p_fake[name] = run.calibration.apply(
             score_crops(model.predict_on_batch, crops, records, run.input_size_px, change)
         )
-        results[name] = _by_source(p_fake[name], labels, records, run.thresholds)
+        results[name] = {
+            group: measure(p_fake[name][chosen], labels[chosen], run.thresholds) for group, chosen in groups.items()
+        }
     clean = p_fake["clean"]
     report = Report(
         run=run_folder.resolve().name,
@@ -140,19 +143,6 @@ def markdown(report: Report) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _by_source(
-    p_fake: np.ndarray, labels: np.ndarray, records: Sequence[Record], thresholds: Thresholds
-) -> dict[str, Metrics]:
-    sources = np.array([record.source for record in records])
-    chosen = {name: sources == name for name in sorted(set(sources))}
-    real = [name for name, those in chosen.items() if not labels[those].all()]
-    for name in [name for name, those in chosen.items() if labels[those].all()]:
-        chosen |= {f"{name} against {other}": chosen[name] | (chosen[other] & ~labels) for other in real}
-    return {name: measure(p_fake[those], labels[those], thresholds) for name, those in chosen.items()} | {
-        "all": measure(p_fake, labels, thresholds)
-    }
 
 
 def _confusion(p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -> dict[str, dict[str, int]]:

@@ -66,6 +66,15 @@ def measure(p_fake: np.ndarray, is_fake: np.ndarray, thresholds: Thresholds) -> 
     )
 
 
+def source_groups(sources: np.ndarray, is_fake: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the masks (N,) by name of what is measured: each source, lone fakes against others' reals, and all."""
+    groups = {str(name): sources == name for name in np.unique(sources)}
+    with_reals = [name for name, chosen in groups.items() if not is_fake[chosen].all()]
+    for name in [name for name in groups if name not in with_reals]:
+        groups |= {f"{name} against {other}": groups[name] | (groups[other] & ~is_fake) for other in with_reals}
+    return groups | {"all": np.ones(len(sources), bool)}
+
+
 def equal_error_rate(p_fake: np.ndarray, is_fake: np.ndarray) -> float:
     """Return where the ROC curve, drawn straight between its points, crosses from (0, 1) to (1, 0)."""
     false_alarms, found, _ = roc_curve(is_fake, p_fake)

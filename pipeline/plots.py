@@ -23,7 +23,10 @@ from ..edge.images import read_image
 if TYPE_CHECKING:
     from .train import EpochRow
 
-REAL_COLOUR, FAKE_COLOUR = "#0072b2", "#d55e00"  # Okabe and Ito: told apart by the colour-blind too
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's: told apart by the colour-blind too."""
+
+REAL_COLOUR, FAKE_COLOUR, *_ = COLOURS
 
 mpl.rcParams.update(
     {
@@ -69,8 +72,7 @@ def plot_history(history: Sequence[EpochRow], path: Path) -> None:
 def plot_roc(path: Path, scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Draw the ROC curve of each condition's (labels, p_fake)."""
     figure, axis = plt.subplots(figsize=(5, 5))
-    colours = (REAL_COLOUR, FAKE_COLOUR, "#009e73", "#cc79a7", "#e69f00")
-    for (name, (labels, p_fake)), colour in zip(scores.items(), colours, strict=True):
+    for (name, (labels, p_fake)), colour in zip(scores.items(), COLOURS, strict=False):
         if labels.all() or not labels.any():
             continue
         false_alarms, found, _ = roc_curve(labels, p_fake)

@@ -119,10 +119,8 @@ def tiny_run(work: Path) -> Path:
     from facetell.pipeline.evaluate import evaluate
     from facetell.pipeline.train import TrainSettings, train
 
-    crops, weights = tiny_crops(work), work / "warm.weights.h5"
-    if not weights.exists():
-        warm_weights(weights, crops, 224)
-    settings = TrainSettings(weights=str(weights), epochs=2, head_epochs=1, batch_size=8, seed=5)
+    crops = tiny_crops(work)
+    settings = TrainSettings("cnn", epochs=8, batch_size=8, seed=5)
     train(crops, work / "run", settings, h5=True)
     if not (work / "run" / "evaluation-test").exists():
         evaluate(work / "run", work / "run" / "evaluation-test")

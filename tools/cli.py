@@ -24,6 +24,7 @@ COMMANDS = {
         "split": "facetell.pipeline.commands",
         "train": "facetell.pipeline.commands",
         "evaluate": "facetell.pipeline.commands",
+        "compare": "facetell.tools.commands",
         "export": "facetell.convert.commands",
         "verify": "facetell.convert.commands",
         "pipeline": "facetell.tools.commands",

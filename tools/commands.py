@@ -1,4 +1,4 @@
-"""The command line of tools: the whole pipeline in one go."""
+"""The command line of tools: the whole pipeline in one go, and its runs side by side."""
 
 from __future__ import annotations
 
@@ -59,3 +59,18 @@ def pipeline(
         code = ctx.invoke(command, **arguments) or code
     click.echo(f"Done. Score pictures with: facetell scan --model {bundle} PATH...")
     return code
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for table and picture.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="validation", show_default=True)
+@click.option("--ensemble", is_flag=True, help="Measure the mean of all runs, too.")
+def compare(runs: tuple[Path, ...], output: Path, split: str, ensemble: bool) -> None:
+    """Measure finished RUNS side by side: AUC per data set, size and time."""
+    from .compare import PLOT, table
+    from .compare import compare as compare_runs
+
+    rows = compare_runs(runs, output, split=split, ensemble=ensemble, progress=lambda step: click.echo(step, err=True))
+    click.echo("\n".join(table(rows)))
+    click.echo(f"Picture: {output / PLOT}", err=True)

@@ -1,0 +1,108 @@
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tensorflow")
+
+from sklearn.metrics import roc_auc_score
+
+from facetell.edge.errors import DatasetError
+from facetell.edge.run import Run
+from facetell.pipeline.train import TrainSettings, train
+from facetell.tools.cli import run as facetell
+from facetell.tools.compare import compare
+
+CONDITIONS = ["clean", "JPEG 50", "half size", "blur", "social media"]
+
+
+@pytest.fixture(scope="module")
+def runs(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two small networks that were trained on the same crops, from two seeds."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2):
+        train(crops, folder / f"seed-{seed}", TrainSettings("cnn", epochs=1, batch_size=8, seed=seed))
+    return [folder / "seed-1", folder / "seed-2"]
+
+
+@pytest.fixture(scope="module")
+def compared(runs: list[Path], tmp_path_factory: pytest.TempPathFactory):
+    output = tmp_path_factory.mktemp("comparison") / "all"
+    return compare(runs, output, ensemble=True), output
+
+
+def scores_of(run: Path) -> list[dict[str, str]]:
+    with (run / "evaluation-validation" / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_run_and_their_mean_are_measured(compared, runs: list[Path]) -> None:
+    rows, _ = compared
+    assert [(row.name, row.backbone) for row in rows] == [
+        ("seed-1", "cnn"),
+        ("seed-2", "cnn"),
+        ("ensemble", "mean of 2"),
+    ]
+    first, second = map(scores_of, runs)
+    for condition in CONDITIONS:
+        one, other = (np.array([float(row[f"p_fake {condition}"]) for row in rows]) for rows in (first, second))
+        labels = [row["label"] == "fake" for row in first]
+        for row, p_fake in zip(rows, (one, other, (one + other) / 2), strict=True):
+            assert list(row.auc) == CONDITIONS
+            auc = row.auc[condition]["all"]
+            assert auc.value == pytest.approx(roc_auc_score(labels, p_fake))
+            assert auc.low <= auc.value <= auc.high
+
+
+def test_size_and_time_are_those_of_the_file_a_device_gets(compared) -> None:
+    (one, other, together), _ = compared
+    assert 373_000 < one.size_bytes < 390_000  # 93,377 weights of 4 bytes
+    assert 0 < one.latency_ms < 1000
+    assert together.size_bytes == one.size_bytes + other.size_bytes
+    assert together.latency_ms == one.latency_ms + other.latency_ms
+
+
+def test_the_folder_holds_table_figures_and_picture(compared) -> None:
+    rows, output = compared
+    assert {path.name for path in output.iterdir()} == {"comparison.md", "comparison.json", "comparison.png"}
+    page = (output / "comparison.md").read_text()
+    for row in rows:
+        auc = row.auc["clean"]["all"]
+        assert f"| {row.name} | {row.backbone} | " in page
+        assert f"{auc.value:.3f} ({auc.low:.3f}-{auc.high:.3f})" in page
+    assert "on the validation split, 4 faces" in page
+    assert [row["name"] for row in json.loads((output / "comparison.json").read_text())] == [row.name for row in rows]
+    with Image.open(output / "comparison.png") as picture:
+        assert min(picture.size) > 150
+
+
+def test_the_command_prints_the_table(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert facetell(["compare", *map(str, runs), "-o", str(tmp_path / "comparison")]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("| run | backbone |")
+    assert "| seed-2 | cnn |" in out
+    assert "ensemble" not in out
+    assert "evaluating" not in err  # they were, for the comparison before
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(runs: list[Path], tmp_path: Path) -> None:
+    rows = compare([runs[0], runs[0]], tmp_path / "comparison")
+    assert [row.name for row in rows] == [str(runs[0])] * 2
+
+
+def test_runs_of_different_splits_cannot_be_compared(runs: list[Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    replace(Run.read(runs[0]), split_sha256="f" * 64).write(other)
+    with pytest.raises(DatasetError, match="different pictures or splits"):
+        compare([runs[0], other], tmp_path / "comparison")
+    assert not (tmp_path / "comparison").exists()
+
+
+def test_what_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no finished run"):
+        compare([tmp_path], tmp_path / "comparison")
