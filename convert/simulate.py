@@ -157,6 +157,11 @@ def _compute(step: Operation, taken: list[Any], shape: tuple[int, ...]) -> Any:
             output = tf.pad(taken[0], taken[1])
         case "RESHAPE":
             output = tf.reshape(taken[0], (-1, *shape[1:]))
+        case "RESIZE_BILINEAR":
+            corners, centres = options.alignCorners, options.halfPixelCenters
+            output = tf.raw_ops.ResizeBilinear(
+                images=taken[0], size=taken[1], align_corners=corners, half_pixel_centers=centres
+            )
         case "HARD_SWISH":
             output = taken[0] * tf.nn.relu6(taken[0] + 3) / 6
         case "LOGISTIC":

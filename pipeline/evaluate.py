@@ -18,7 +18,7 @@ from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
 from .backbones import load_model
-from .metrics import Metrics, measure, metrics_table, source_groups
+from .metrics import Metrics, measure, metrics_table, per_clip, source_groups
 from .plots import plot_confusion, plot_reliability, plot_roc, plot_scores, plot_worst
 
 REPORT_JSON = "report.json"
@@ -78,15 +78,19 @@ def evaluate(
     model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
     groups = source_groups(np.array([record.source for record in records]), labels)
+    clips = np.array([f"{record.label} {record.group}" for record in records])
     p_fake, results = {}, {}
     for name, change in CONDITIONS.items():
         progress(name)
         p_fake[name] = run.calibration.apply(
             score_crops(model.predict_on_batch, crops, records, run.input_size_px, change)
         )
-        results[name] = {
-            group: measure(p_fake[name][chosen], labels[chosen], run.thresholds) for group, chosen in groups.items()
-        }
+        results[name] = {}
+        for group, chosen in groups.items():
+            scores, truth = p_fake[name][chosen], labels[chosen]
+            results[name][group] = measure(scores, truth, run.thresholds)
+            if len(np.unique(clips[chosen])) < len(scores):
+                results[name][f"{group}, clips"] = measure(*per_clip(scores, truth, clips[chosen]), run.thresholds)
     clean = p_fake["clean"]
     report = Report(
         run=run_folder.resolve().name,
@@ -125,7 +129,8 @@ def markdown(report: Report) -> str:
         f"{thresholds.chosen_at}.",
         "",
         "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are",
-        "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too.",
+        "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too. A clip is what",
+        "shares a label and a group, such as the frames of a video; its score is their mean.",
         "",
         *metrics_table(report.results),
         "",

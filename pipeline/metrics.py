@@ -75,6 +75,12 @@ def source_groups(sources: np.ndarray, is_fake: np.ndarray) -> dict[str, np.ndar
     return groups | {"all": np.ones(len(sources), bool)}
 
 
+def per_clip(p_fake: np.ndarray, is_fake: np.ndarray, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean p_fake (C,) and the label (C,) of each clip, from its frames' (N,) and the clip each is of."""
+    _, first, clip, frames = np.unique(clips, return_index=True, return_inverse=True, return_counts=True)
+    return np.bincount(clip, p_fake) / frames, is_fake[first]
+
+
 def equal_error_rate(p_fake: np.ndarray, is_fake: np.ndarray) -> float:
     """Return where the ROC curve, drawn straight between its points, crosses from (0, 1) to (1, 0)."""
     false_alarms, found, _ = roc_curve(is_fake, p_fake)

@@ -103,6 +103,15 @@ def test_fakes_without_reals_are_measured_against_those_of_other_sets(tmp_path: 
     assert clean["generator against photos"] == clean["all"]
 
 
+def test_frames_of_one_video_are_measured_together_too(tmp_path: Path, run: Path, crops: Path) -> None:
+    shutil.copytree(crops, tmp_path / "crops")
+    records = read_manifest(crops)
+    write_manifest(tmp_path / "crops", [replace(known, group="raw/video") for known in records])
+    clean = evaluate(run, tmp_path / "report", crops=tmp_path / "crops").results["clean"]
+    assert list(clean) == ["raw", "raw, clips", "all", "all, clips"]
+    assert (clean["raw, clips"].real, clean["raw, clips"].fake) == (1, 1)
+
+
 @pytest.mark.parametrize("of", ["train", "validation"])
 def test_pictures_of_the_training_do_not_pass_for_new_ones(tmp_path: Path, run: Path, crops: Path, of: str) -> None:
     leaking = with_manifest(crops, tmp_path / "crops", of, split="test")

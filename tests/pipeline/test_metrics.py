@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from facetell.edge.calibration import Thresholds
-from facetell.pipeline.metrics import Metrics, auc_interval, measure
+from facetell.pipeline.metrics import Metrics, auc_interval, measure, per_clip, source_groups
 
 THRESHOLDS = Thresholds(real=0.3, fake=0.7, chosen_at="by hand")
 
@@ -93,3 +93,23 @@ def test_the_interval_of_a_perfect_detector_is_a_point() -> None:
 def test_the_interval_is_drawn_by_seed() -> None:
     assert auc_interval(*scores(20)) == auc_interval(*scores(20))
     assert auc_interval(*scores(20), seed=1) != auc_interval(*scores(20), seed=2)
+
+
+def test_a_clip_scores_as_its_frames_do_on_average() -> None:
+    p_fake, is_fake = np.array([0.1, 0.9, 0.3, 0.6, 0.8]), np.array([False, True, False, True, True])
+    means, labels = per_clip(p_fake, is_fake, np.array(["real a", "fake a", "real a", "fake b", "fake a"]))
+    assert means == pytest.approx([0.85, 0.6, 0.2])
+    assert labels.tolist() == [True, True, False]
+
+
+def test_lone_fakes_are_grouped_with_the_reals_of_every_other_source() -> None:
+    sources = np.array(["swaps", "swaps", "generator", "photos"])
+    groups = source_groups(sources, np.array([False, True, True, False]))
+    assert {name: chosen.astype(int).tolist() for name, chosen in groups.items()} == {
+        "generator": [0, 0, 1, 0],
+        "photos": [0, 0, 0, 1],
+        "swaps": [1, 1, 0, 0],
+        "generator against photos": [0, 0, 1, 1],
+        "generator against swaps": [1, 0, 1, 0],
+        "all": [1, 1, 1, 1],
+    }
