@@ -130,7 +130,7 @@ def markdown(report: Report) -> str:
         "",
         "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are",
         "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too. A clip is what",
-        "shares a label and a group, such as the frames of a video; its score is their mean.",
+        "has one label and group, such as the frames of a video; its score is their mean.",
         "",
         *metrics_table(report.results),
         "",
