@@ -13,6 +13,9 @@ import numpy as np
 _SHARES = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 """How much of the source shows inside the outline; the paper's."""
 
+_COLOUR_SHARE = 0.3
+"""How often each change of colour happens; the paper's. If one always did, a colour cast would give the fake away."""
+
 _REGIONS = (
     ((0.50, 0.06), (0.82, 0.16), (0.95, 0.45), (0.86, 0.78), (0.50, 1.00), (0.14, 0.78), (0.05, 0.45), (0.18, 0.16)),
     ((0.20, 0.22), (0.50, 0.16), (0.80, 0.22), (0.84, 0.42), (0.74, 0.78), (0.50, 0.90), (0.26, 0.78), (0.16, 0.42)),
@@ -27,20 +30,21 @@ def self_blend(crop: np.ndarray, face_px: float, rng: np.random.Generator) -> np
     """Return a fake (S, S, 3) uint8 RGB made of one real face crop, whose face box is the middle face_px square."""
     varied, plain = _varied(crop, rng), crop
     source, target = (varied, plain) if rng.random() < 0.5 else (plain, varied)
-    source = _moved(source, rng)
-    mask = _mask(crop.shape[0], face_px, rng)[:, :, None] * rng.choice(_SHARES)
-    return np.round(source * mask + target * (1 - mask)).astype(np.uint8)
+    mask = _mask(crop.shape[0], face_px, rng) * np.float32(rng.choice(_SHARES))
+    return cv2.blendLinear(_moved(source, rng), target, mask, 1 - mask)
 
 
 def _varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the picture with other colours, and sharper or less sharp."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.float32)
-    hsv += rng.uniform((-4, -30, -30), (4, 30, 30))
-    hsv[:, :, 0] %= 180
-    changed = cv2.cvtColor(np.clip(hsv, 0, (179, 255, 255)).astype(np.uint8), cv2.COLOR_HSV2RGB)
-    contrast, shift = rng.uniform(0.9, 1.1), rng.uniform(-20, 20, 3)
-    levels = (np.arange(256)[:, None] - 128) * contrast + 128 + shift
-    changed = cv2.LUT(changed, np.clip(levels, 0, 255).astype(np.uint8)[np.newaxis])
+    levels, changed = np.arange(256)[:, np.newaxis], image
+    if rng.random() < _COLOUR_SHARE:
+        hue, saturation, value = rng.uniform((-4, -30, -30), (4, 30, 30))
+        table = _table(np.hstack([(levels + hue) % 180, levels + saturation, levels + value]))
+        changed = cv2.cvtColor(cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), table), cv2.COLOR_HSV2RGB)
+    if rng.random() < _COLOUR_SHARE:
+        changed = cv2.LUT(changed, _table(levels + rng.uniform(-20, 20, 3)))
+    if rng.random() < _COLOUR_SHARE:
+        changed = cv2.LUT(changed, _table((levels - 128) * rng.uniform(0.9, 1.1) + 128 + rng.uniform(-25, 25)))
     if rng.random() < 0.5:
         side = image.shape[0]
         small = cv2.resize(changed, None, fx=(ratio := rng.uniform(0.25, 0.8)), fy=ratio, interpolation=cv2.INTER_AREA)
@@ -50,6 +54,10 @@ def _varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.addWeighted(changed, 1 + amount, soft, -amount, 0)
 
 
+def _table(levels: np.ndarray) -> np.ndarray:
+    return np.clip(levels, 0, 255).astype(np.uint8)[np.newaxis]
+
+
 def _moved(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     side = image.shape[0]
     matrix = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-2, 2), rng.uniform(0.95, 1.05))
@@ -57,18 +65,19 @@ def _moved(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def _mask(side: int, face_px: float, rng: np.random.Generator) -> np.ndarray:
+def _mask(crop_px: int, face_px: float, rng: np.random.Generator) -> np.ndarray:
     """Return how much of the source shows, (S, S) float32 0..1: one of the regions, wobbly and with a soft edge."""
+    side = max(32, crop_px // 2)  # it is smooth, so half the size will do
     points = np.array(_REGIONS[rng.integers(len(_REGIONS))]) - 0.5
     points = points * rng.uniform(0.85, 1.15, 2) + rng.normal(0, 0.03, points.shape) + rng.uniform(-0.06, 0.06, 2)
-    corners = np.round(points * face_px + side / 2).astype(np.int32)
+    corners = np.round((points * face_px / crop_px + 0.5) * side).astype(np.int32)
     mask = np.zeros((side, side), np.float32)
     cv2.fillConvexPoly(mask, cv2.convexHull(corners), (1.0,))
-    wobble = rng.normal(0, 1, (2, 8, 8)).astype(np.float32) * rng.uniform(0, 0.03) * side
+    wobble = rng.normal(0, 1, (2, 8, 8)).astype(np.float32) * np.float32(rng.uniform(0, 0.03) * side)
     shift_x, shift_y = (cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC) for grid in wobble)
-    x, y = np.meshgrid(np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32))
+    y, x = np.indices((side, side), np.float32)
     mask = cv2.remap(mask, x + shift_x, y + shift_y, cv2.INTER_LINEAR)
     mask = cv2.GaussianBlur(mask, (0, 0), side * rng.uniform(0.004, 0.05))
     if rng.random() < 0.5:  # a second blur of what is left of the first: the paper's way to an edge inside the outline
         mask = cv2.GaussianBlur(np.where(mask > 0.5, mask, 0), (0, 0), side * rng.uniform(0.004, 0.03))
-    return mask
+    return np.clip(cv2.resize(mask, (crop_px, crop_px), interpolation=cv2.INTER_LINEAR), 0, 1)
