@@ -183,11 +183,15 @@ def measure(
     progress: Callable[[str], None],
 ) -> Iterator[tuple[str, np.ndarray, float]]:
     """Yield precision, calibrated p_fake (N,) and milliseconds of files of a bundle's folder in one place."""
-    files = [str((bundle_path / bundle.classifiers[precision].file).resolve()) for precision in precisions]
-    latencies_ms = _json([*place.python, "-m", "facetell.edge.latency", place.runtime, *files])
-    for precision, latency_ms in zip(precisions, latencies_ms, strict=True):
+    files = [(bundle_path / bundle.classifiers[precision].file).resolve() for precision in precisions]
+    for precision, latency_ms in zip(precisions, latencies_ms(files, place.runtime, place.python), strict=True):
         progress(f"scoring with {precision}, {place}")
         yield precision, score_bundle(bundle_path, crops, records, precision, place.runtime, place.python), latency_ms
+
+
+def latencies_ms(files: Sequence[Path], runtime: str = "auto", python: Sequence[str] = HERE) -> list[float]:
+    """Return the milliseconds that .tflite files take in one thread of a process of its own; raises ModelError."""
+    return _json([*python, "-m", "facetell.edge.latency", runtime, *map(str, files)])
 
 
 def load_keras(run_folder: Path) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 FALSE_ALARM_SHARE = 0.02
-"""At most this share of the real validation faces of any source is called fake, under any condition looked at."""
+"""At most this share of the real validation faces of any source is called fake, whatever the condition."""
 
 MISSED_SHARE = 0.10
 """At most this share of the fake validation faces of any source is called real, likewise."""
@@ -95,17 +96,17 @@ def fit_calibration(raw: np.ndarray, is_fake: np.ndarray) -> Calibration:
     return Calibration(temperature=1 / slope, bias=float(slope_bias[1]))
 
 
-def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, groups: Sequence[str]) -> Thresholds:
-    """Choose thresholds from calibrated scores (N,) of validation faces, so that no group breaks the stated shares.
+def choose_thresholds(p_fake: Mapping[str, np.ndarray], is_fake: np.ndarray, sources: Sequence[str]) -> Thresholds:
+    """Choose thresholds from calibrated scores (N,) of validation faces by condition.
 
-    A group is a source under one condition. The upper threshold is never below 0.5 and the lower never above. Groups
-    with fewer than 20 faces of a label have no say.
+    Under no condition does any source break the stated shares. The upper threshold is never below 0.5 and the lower
+    never above. Sources with fewer than 20 faces of a label have no say.
     """
-    group = np.asarray(groups)
+    source = np.asarray(sources)
     upper, lower = 0.5, 0.5
     heard = 0
-    for name in np.unique(group):
-        real, fake = p_fake[(group == name) & ~is_fake], p_fake[(group == name) & is_fake]
+    for scores, name in product(p_fake.values(), np.unique(source)):
+        real, fake = scores[(source == name) & ~is_fake], scores[(source == name) & is_fake]
         if len(real) >= _MIN_FACES:
             quantile = float(np.quantile(real, 1 - FALSE_ALARM_SHARE, method="higher"))
             upper, heard = max(upper, quantile + _APART), heard + 1
@@ -114,7 +115,7 @@ def choose_thresholds(p_fake: np.ndarray, is_fake: np.ndarray, groups: Sequence[
             lower, heard = min(lower, quantile - _APART), heard + 1
     words = (
         f"at most {FALSE_ALARM_SHARE:.0%} of the real and {MISSED_SHARE:.0%} of the fake validation faces of any "
-        f"source with at least {_MIN_FACES} of them fall on the wrong side, clean, at JPEG 50 or at half size"
+        f"source with at least {_MIN_FACES} of them fall on the wrong side ({', '.join(p_fake)})"
     )
     if not heard:
         words = f"0.5 unchosen: no source has {_MIN_FACES} real or fake validation faces"

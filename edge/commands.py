@@ -48,7 +48,7 @@ class NumberRange(click.FloatRange):
     default="auto",
     show_default=True,
 )
-@click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below, never uncertain.")
+@click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
 @click.option("--careful", is_flag=True, help="Score mild variations of each face, too: uncertain where they differ.")
 @click.option("--format", "format_", type=click.Choice(["table", "csv", "json", "jsonl"]), help="Of the results.")

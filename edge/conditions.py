@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .faces import centre
+from .faces import crop_face
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -41,19 +41,25 @@ CONDITIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 THRESHOLD_CONDITIONS = ("clean", "JPEG 50", "half size")
 """Those under which thresholds keep what they promise."""
 
-_SHIFT_RATIO = 0.03  # of a face's square, as finders differ
+_CLOSER_SHARE = 0.05
 _SAVED_AGAIN_QUALITY = 75
 
 
-def variations(crop: np.ndarray, size_px: int) -> list[np.ndarray]:
-    """Return five views (size_px, size_px, 3) of a larger (S, S, 3) uint8 RGB crop that show the same to a person.
+def variations(image: np.ndarray, seen: np.ndarray, square: tuple[float, float, float]) -> list[np.ndarray]:
+    """Return four (S, S, 3) views that show a person the same as seen, the crop of a square of image; uint8 RGB.
 
-    The centre, its mirror image, saved again as JPEG, and moved by 3 % along both diagonals.
+    Mirrored, saved again as JPEG, and the two squares a twentieth smaller in the upper left and the lower right corner:
+    moved one way and the other, and nowhere beyond the picture's edge. square is centre x, centre y and side in pixels.
     """
-    middle, shift = (crop.shape[0] - size_px) // 2, round(size_px * _SHIFT_RATIO)
-    seen = centre(crop, size_px)
+    x, y, side = square
+    half, shift = side * (1 - _CLOSER_SHARE) / 2, side * _CLOSER_SHARE / 2
     moved = [
-        crop[middle + y : middle + y + size_px, middle + x : middle + x + size_px]
-        for x, y in ((shift, shift), (-shift, shift))
+        crop_face(
+            image,
+            (x + by - half, y + by - half, x + by + half, y + by + half),
+            size_px=seen.shape[0],
+            margin_ratio=1,
+        )
+        for by in (-shift, shift)
     ]
-    return [seen, np.ascontiguousarray(seen[:, ::-1]), jpeg(seen, _SAVED_AGAIN_QUALITY), *moved]
+    return [np.ascontiguousarray(seen[:, ::-1]), jpeg(seen, _SAVED_AGAIN_QUALITY), *moved]

@@ -11,13 +11,12 @@ from .bundle import Bundle
 from .calibration import Thresholds
 from .conditions import variations
 from .errors import ImageError, ModelError
-from .faces import Face, FaceFinder, centre, crop_face, resize_face, saved_size_px
+from .faces import Face, FaceFinder, centre, crop_face, face_square, resize_face, saved_size_px
 from .images import read_image
 from .results import FaceResult, FileResult
 from .runtime import TFLiteModel
 
-SUSPICION = ("real", "uncertain", "fake")
-"""Verdicts on a face, the gravest last."""
+_SUSPICION = ("real", "uncertain", "fake")  # the gravest last
 
 
 class Detector:
@@ -63,14 +62,16 @@ class Detector:
         size = self._bundle.input_size_px
         if self._pre_cropped:
             height, width = image.shape[:2]
-            crop = resize_face(image, size_px=saved_size_px(size))
+            crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
             faces = [(Face((0.0, 0.0, float(width), float(height)), 1.0), crop)]
         else:
-            crop_px = saved_size_px(size) if self._careful else size
-            cut = {"size_px": crop_px, "margin_ratio": self._bundle.margin_ratio, "surround_ratio": crop_px / size}
-            faces = [(face, crop_face(image, face.box_xyxy, **cut)) for face in self._finder.find(image)]
-        results = [self._judge(face, crop) for face, crop in faces]
-        return sorted(results, key=lambda result: (SUSPICION.index(result.verdict), result.p_fake), reverse=True)
+            margin_ratio = self._bundle.margin_ratio
+            faces = [
+                (face, crop_face(image, face.box_xyxy, size_px=size, margin_ratio=margin_ratio))
+                for face in self._finder.find(image)
+            ]
+        results = [self._judge(image, face, crop) for face, crop in faces]
+        return sorted(results, key=lambda result: (_SUSPICION.index(result.verdict), result.p_fake), reverse=True)
 
     def score(self, crop: np.ndarray) -> float:
         """Return the calibrated p_fake of one (S, S, 3) uint8 RGB crop of the input size."""
@@ -99,9 +100,8 @@ class Detector:
             latency_ms=round((time.perf_counter() - started) * 1000, 2),
         )
 
-    def _judge(self, face: Face, crop: np.ndarray) -> FaceResult:
-        size = self._bundle.input_size_px
-        views = variations(crop, size) if self._careful else [centre(crop, size)]
+    def _judge(self, image: np.ndarray, face: Face, crop: np.ndarray) -> FaceResult:
+        views = [crop, *variations(image, crop, self._square(image, face))] if self._careful else [crop]
         scores = [round(self.score(view), 6) for view in views]
         verdicts = {self._thresholds.verdict(p_fake) for p_fake in scores}
         x_min, y_min, x_max, y_max = (round(edge, 2) for edge in face.box_xyxy)
@@ -111,3 +111,11 @@ class Detector:
             p_fake=round(float(np.mean(scores)), 6),
             verdict=verdicts.pop() if len(verdicts) == 1 else "uncertain",
         )
+
+    def _square(self, image: np.ndarray, face: Face) -> tuple[float, float, float]:
+        """Return centre x, centre y and side, in pixels, of what is scored of a face."""
+        if not self._pre_cropped:
+            return face_square(image, face.box_xyxy, margin_ratio=self._bundle.margin_ratio)
+        x, y, side = face_square(image, face.box_xyxy, margin_ratio=1)
+        size = self._bundle.input_size_px
+        return x, y, side * size / saved_size_px(size)

@@ -110,8 +110,11 @@ def centre(crop: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def saved_size_px(input_size_px: int) -> int:
-    """Return the side of the crops that are stored for training, a seventh larger (256 for 224) to allow shifts."""
-    return round(input_size_px * 8 / 7)
+    """Return the side of the crops that are stored for training, a seventh larger (256 for 224) to allow shifts.
+
+    The rim is as wide on every side, so that the centre shows what a plain crop would.
+    """
+    return input_size_px + 2 * round(input_size_px / 14)
 
 
 def _letterbox(image: np.ndarray) -> np.ndarray:

@@ -43,8 +43,6 @@ def calibrate(
     labels = np.array([record.is_fake for record in validation])
     raw = {name: score_crops(predict, crops, validation, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
     calibration = fit_calibration(raw["clean"], labels)
-    groups = [f"{record.source}, {name}" for name in raw for record in validation]
-    thresholds = choose_thresholds(
-        calibration.apply(np.concatenate(list(raw.values()))), np.tile(labels, len(raw)), groups
-    )
+    p_fake = {name: calibration.apply(scores) for name, scores in raw.items()}
+    thresholds = choose_thresholds(p_fake, labels, [record.source for record in validation])
     return raw["clean"], calibration, thresholds

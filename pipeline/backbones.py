@@ -25,8 +25,8 @@ batches."""
 CNN_SIZE_PX = 128
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
-_IMAGENET_VARIANCE = np.array([0.229, 0.224, 0.225])
-"""Keras' EfficientNet calls the standard deviations variances, and divides by their roots twice."""
+_IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225])
+"""Of ImageNet's pixels, 0..1 (torchvision's documentation of its weights)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Backbone:
     has_imagenet: bool = True
 
 
-def _small_cnn(input_shape: tuple[int, int, int], weights: None, name: str, **_: Any) -> keras.Model:
+def _small_cnn(
+    input_shape: tuple[int, int, int], include_top: bool, weights: None, pooling: str, name: str
+) -> keras.Model:
     """Return three convolutions of 128-pixel faces, as beginners' notebooks have them."""
     image = keras.Input(input_shape)
     x: Any = image
@@ -55,12 +57,10 @@ BACKBONES = {
     "mobilenet_v3_small": Backbone(keras.applications.MobileNetV3Small),  # scales by itself
     "mobilenet": Backbone(keras.applications.MobileNet, scale=(1 / 127.5,), offset=(-1.0,)),
     "mobilenet_v2": Backbone(keras.applications.MobileNetV2, scale=(1 / 127.5,), offset=(-1.0,)),
-    # Its own layers normalise by the roots of what ImageNet's weights were trained with; Keras adds the missing half
-    # for weights="imagenet" alone, behind them. Before them it is this.
-    "efficientnet_b0": Backbone(
+    "efficientnet_b0": Backbone(  # divides by 255 itself; its Normalization is kept from doing anything
         keras.applications.EfficientNetB0,
-        scale=tuple(_IMAGENET_VARIANCE**-0.5),
-        offset=tuple(255 * _IMAGENET_MEAN * (1 - _IMAGENET_VARIANCE**-0.5)),
+        scale=tuple(1 / _IMAGENET_DEVIATION),
+        offset=tuple(-255 * _IMAGENET_MEAN / _IMAGENET_DEVIATION),
     ),
     "cnn": Backbone(_small_cnn, scale=(1 / 255,), has_imagenet=False),
 }
@@ -72,21 +72,27 @@ def default_weights(backbone: str) -> str:
 
 
 def build_model(
-    size_px: int = 224, weights: str = "imagenet", name: str = "mobilenet_v3_small", head_l2: float = 0.0
+    size_px: int = 224, weights: str | None = None, name: str = "mobilenet_v3_small", head_l2: float = 0.0
 ) -> keras.Model:
     """Return an untrained detector: (B, S, S, 3) float32 RGB 0..255 in, p_fake (B, 1) out.
 
-    weights is 'imagenet' (downloaded by Keras), 'none', or a file of backbone weights without its top; head_l2 is the
-    factor of the L2 penalty on the head's weights.
+    weights is 'imagenet' (downloaded by Keras), 'none', a file of backbone weights without its top, or None for
+    default_weights; head_l2 is the factor of the L2 penalty on the head's weights.
     Raises DatasetError when the weights cannot be loaded.
     """
     kind = BACKBONES[name]
     shape = (size_px, size_px, 3)
     backbone: Any = kind.build(input_shape=shape, include_top=False, weights=None, pooling="avg", name=BACKBONE_LAYER)
-    _load_weights(backbone, name, weights)
+    _load_weights(backbone, name, weights or default_weights(name))
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = BATCH_NORM_MOMENTUM
+        elif isinstance(layer, keras.layers.Normalization):
+            # ImageNet's weights fill it with half of what they want (Keras adds the other half for weights="imagenet"
+            # alone), and Keras forgets it in clones. What it should do stands in scale and offset.
+            mean, variance, count = layer.get_weights()
+            layer.set_weights([np.zeros_like(mean), np.ones_like(variance), count])
+            layer.finalize_state()
     image = keras.Input(shape, name="image")
     pixels = image
     if kind.scale != (1.0,):
@@ -134,12 +140,14 @@ def _batch_norm(layer: Any, inputs: Any, training: bool | None = None, mask: Any
 
 @tf.custom_gradient
 def _hard_swish(x: Any) -> Any:
-    gate = tf.nn.relu6(x + 3)
+    shifted = x + 3
+    gate = tf.nn.relu6(shifted) * (1 / 6)
 
     def gradient(upstream: Any) -> Any:
-        return upstream * (gate + x * tf.cast(tf.abs(x) < 3, x.dtype)) / 6
+        through_gate = tf.raw_ops.Relu6Grad(gradients=upstream * x, features=shifted)
+        return upstream * gate + through_gate * (1 / 6)
 
-    return x * gate / 6, gradient
+    return x * gate, gradient
 
 
 def _load_weights(backbone: keras.Model, name: str, weights: str) -> None:

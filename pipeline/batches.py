@@ -85,8 +85,8 @@ class TrainingBatches(keras.utils.PyDataset):
 def balanced_order(records: Sequence[Record], rng: np.random.Generator) -> np.ndarray:
     """Return one epoch as about as many indices of records as there are records, real and fake in turn.
 
-    Within a label a source's pictures are shown in proportion to 1 / sqrt(their number): a small source is seen more
-    often than its share, without being learnt by heart.
+    Within a label a picture is shown in proportion to 1 / sqrt(size of its source): a small source is seen more often
+    than its share, without being learnt by heart. A source of one label alone still gives that label away.
     """
     return np.stack([_order_of(label, records, rng) for label in LABELS], axis=1).reshape(-1)
 
@@ -94,7 +94,7 @@ def balanced_order(records: Sequence[Record], rng: np.random.Generator) -> np.nd
 def _order_of(label: str, records: Sequence[Record], rng: np.random.Generator) -> np.ndarray:
     """Return indices of a label's records in a random order, half as many as there are records in all."""
     own = np.array([index for index, record in enumerate(records) if record.label == label])
-    sizes = Counter(records[index].source for index in own)
+    sizes = Counter(record.source for record in records)
     shares = np.array([sizes[records[index].source] ** -0.5 for index in own])
     times = shares / shares.sum() * math.ceil(len(records) / 2)
     whole = np.floor(times).astype(int)

@@ -109,7 +109,7 @@ def train(
     size_px = crop_settings.input_size_px
     face_px = size_px / crop_settings.margin_ratio
     epochs = settings.epochs or default_epochs(len(training))
-    settings = replace(settings, epochs=epochs)
+    settings = replace(settings, epochs=epochs, weights=settings.weights or default_weights(settings.backbone))
     plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
     # Before the folder is claimed: a typo in weights must leave nothing behind.
     new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px)
@@ -162,6 +162,8 @@ def _without_fakes(records: list[Record], sources: Sequence[str]) -> list[Record
         raise DatasetError(
             f"no fakes of {', '.join(sorted(unknown))} to leave out; wanted one of {', '.join(sorted(with_fakes))}"
         )
+    if with_fakes and not with_fakes.difference(sources):
+        raise DatasetError(f"with {', '.join(sorted(sources))} left out no fakes remain to train on; leave out fewer")
     return [record for record in records if not (record.is_fake and record.source in sources)]
 
 
@@ -183,17 +185,20 @@ def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[
     return history["loss"][0], history["accuracy"][0]
 
 
-def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
     """Let what is dropped depend on seed and epoch alone, so that a resumed run drops what a whole one would have."""
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Dropout):
-            layer.seed_generator.state.assign((seed, epoch))
+    layers = [*model.layers, *model.get_layer(BACKBONE_LAYER).layers]
+    for number, layer in enumerate(layer for layer in layers if isinstance(layer, keras.layers.Dropout)):
+        layer.seed_generator.state.assign((seed, epoch << 16 | number))
 
 
 def _new_model(settings: TrainSettings, size_px: int) -> keras.Model:
     keras.utils.set_random_seed(settings.seed)
-    weights = settings.weights or default_weights(settings.backbone)
-    return build_model(size_px, weights, settings.backbone, settings.head_l2)
+    model = build_model(size_px, settings.weights, settings.backbone, settings.head_l2)
+    layers = len(model.get_layer(BACKBONE_LAYER).layers)
+    if settings.open_layers is not None and settings.open_layers > layers:
+        raise DatasetError(f"{settings.backbone} has {layers} layers; {settings.open_layers} of them cannot be opened")
+    return model
 
 
 def _resume(output: Path) -> tuple[keras.Model, list[EpochRow]] | None:

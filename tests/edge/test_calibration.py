@@ -33,7 +33,7 @@ def scores(temperature: float, bias: float, count: int = 20_000) -> tuple[np.nda
 def faces(real: list[float] | np.ndarray, fake: list[float] | np.ndarray, source: str = "set"):
     """The arguments of choose_thresholds."""
     return (
-        np.concatenate([real, fake]),
+        {"clean": np.concatenate([real, fake])},
         np.repeat([False, True], [len(real), len(fake)]),
         [source] * len([*real, *fake]),
     )
@@ -174,7 +174,7 @@ def test_no_source_breaks_the_stated_shares(spread: float, levels: int | None, s
     moved = np.select([sources == "two", sources == "three"], [1.0, -1.5])
     p_fake = sigmoid(rng.normal(np.where(is_fake, spread, -spread), 1.5) + moved)
     p_fake = p_fake if levels is None else np.round(p_fake * levels) / levels
-    chosen = choose_thresholds(p_fake, is_fake, sources)
+    chosen = choose_thresholds({"clean": p_fake}, is_fake, sources)
     verdicts = np.array([chosen.verdict(p) for p in p_fake])
     for source in ("one", "two", "three"):
         real, fake = verdicts[(sources == source) & ~is_fake], verdicts[(sources == source) & is_fake]
@@ -205,13 +205,22 @@ def test_thresholds_by_hand(real, fake, lower: float, upper: float) -> None:
 
 def test_the_worst_source_decides() -> None:
     easy, hard = faces(np.full(900, 0.1), np.full(900, 0.9), "easy"), faces(np.full(30, 0.7), np.full(30, 0.3), "hard")
-    both = [np.concatenate(pair) for pair in zip(easy, hard, strict=True)]
-    chosen = choose_thresholds(*both)
+    clean = {"clean": np.concatenate([easy[0]["clean"], hard[0]["clean"]])}
+    chosen = choose_thresholds(clean, np.concatenate([easy[1], hard[1]]), easy[2] + hard[2])
+    assert (chosen.real, chosen.fake) == (0.299, 0.701)
+
+
+def test_the_worst_condition_decides() -> None:
+    clean, is_fake, sources = faces(np.full(30, 0.1), np.full(30, 0.9))
+    blurred, _, _ = faces(np.full(30, 0.7), np.full(30, 0.3))
+    chosen = choose_thresholds(clean | {"blur": blurred["clean"]}, is_fake, sources)
     assert (chosen.real, chosen.fake) == (0.299, 0.701)
 
 
 def test_what_thresholds_were_chosen_for_is_said() -> None:
-    words = choose_thresholds(*faces([0.1] * 20, [0.9] * 20)).chosen_at
+    clean, is_fake, sources = faces([0.1] * 20, [0.9] * 20)
+    words = choose_thresholds(clean | {"JPEG 50": clean["clean"]}, is_fake, sources).chosen_at
     assert f"{FALSE_ALARM_SHARE:.0%} of the real" in words
     assert f"{MISSED_SHARE:.0%} of the fake" in words
+    assert words.endswith("(clean, JPEG 50)")
     assert "unchosen" in choose_thresholds(*faces([0.1] * 19, [0.9] * 19)).chosen_at

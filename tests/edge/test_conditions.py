@@ -1,7 +1,9 @@
+import cv2
 import numpy as np
 import pytest
 
 from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS, jpeg, rescale, variations
+from facetell.edge.faces import crop_face
 
 from ..pictures import pattern
 
@@ -48,14 +50,19 @@ def test_rescale_to_half_averages_four_pixels() -> None:
     assert np.array_equal(rescale(picture, 0.5), np.full_like(picture, 100))
 
 
-@pytest.mark.parametrize(("crop_px", "size_px"), [(256, 224), (110, 96), (37, 32)])
-def test_variations_show_the_same_a_little_otherwise(crop_px: int, size_px: int) -> None:
-    crop = pattern(4, crop_px)
-    seen, mirrored, saved, *moved = variations(crop, size_px)
-    middle, shift = (crop_px - size_px) // 2, round(size_px * 0.03)
-    assert np.array_equal(seen, crop[middle : middle + size_px, middle : middle + size_px])
+@pytest.mark.parametrize(
+    "square", [(200, 180, 224), (112, 112, 224), (150.5, 99.25, 180.5)], ids=["inside", "corner", "odd"]
+)
+def test_variations_show_the_same_a_little_otherwise(square: tuple[float, float, float]) -> None:
+    x, y, side = square
+    image = cv2.GaussianBlur(pattern(4, 400), (0, 0), 3)
+    box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+    seen = crop_face(image, box, size_px=224, margin_ratio=1)
+    mirrored, saved, upper_left, lower_right = variations(image, seen, square)
     assert np.array_equal(mirrored, seen[:, ::-1])
     assert np.array_equal(saved, jpeg(seen, 75))
-    for view, x in zip(moved, (shift, -shift), strict=True):
-        assert np.array_equal(view, crop[middle + shift :, middle + x :][:size_px, :size_px])
-    assert all(view.shape == (size_px, size_px, 3) for view in (mirrored, saved, *moved))
+    shown = 0.95 * side
+    for view, left, top in ((upper_left, box[0], box[1]), (lower_right, box[2] - shown, box[3] - shown)):
+        expected = crop_face(image, (left, top, left + shown, top + shown), size_px=224, margin_ratio=1)
+        assert np.abs(view.astype(int) - expected).max() <= 1
+    assert all(view.shape == (224, 224, 3) for view in (mirrored, saved, upper_left, lower_right))

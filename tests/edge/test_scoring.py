@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facetell.edge.calibration import FALSE_ALARM_SHARE, Thresholds
+from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS
+from facetell.edge.manifest import Record
+from facetell.edge.scoring import calibrate, score_crops
+
+from ..pictures import pattern, record, save
+
+SIZE_PX = 32
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]:
+    """60 real crops and 60 fake, brighter ones."""
+    folder = tmp_path_factory.mktemp("crops")
+    records = [record(f"{label}/{i}.png", label) for label in ("real", "fake") for i in range(60)]
+    for seed, known in enumerate(records):
+        save(folder / known.path, pattern(seed, SIZE_PX) // 2 + (100 if known.is_fake else 0))
+    return folder, records
+
+
+def sharpness_too(images: np.ndarray) -> np.ndarray:
+    """A detector of bright pictures that also takes the soft ones for fakes, as some do."""
+    brightness, detail = images.mean(axis=(1, 2, 3)), np.abs(np.diff(images, axis=1)).mean(axis=(1, 2, 3))
+    return (1 / (1 + np.exp(-(brightness - 130) / 15 + (detail - 25) / 3)))[:, np.newaxis]
+
+
+def test_thresholds_keep_their_promise_under_every_condition_they_are_set_for(crops) -> None:
+    folder, records = crops
+    is_fake = np.array([known.is_fake for known in records])
+    raw, calibration, thresholds = calibrate(sharpness_too, folder, records, SIZE_PX)
+    assert raw == pytest.approx(score_crops(sharpness_too, folder, records, SIZE_PX))
+
+    def false_alarms(name: str, at: Thresholds) -> float:
+        p_fake = calibration.apply(score_crops(sharpness_too, folder, records, SIZE_PX, CONDITIONS[name]))
+        return float(np.mean(p_fake[~is_fake] >= at.fake))
+
+    shares = {name: false_alarms(name, thresholds) for name in CONDITIONS}
+    assert set(THRESHOLD_CONDITIONS) == {"clean", "JPEG 50", "half size"}
+    assert all(shares[name] <= FALSE_ALARM_SHARE for name in THRESHOLD_CONDITIONS)
+    assert shares["blur"] > FALSE_ALARM_SHARE  # which they are not set for
+    clean_alone = Thresholds(0.5, float(np.quantile(calibration.apply(raw)[~is_fake], 0.99)), "by hand")
+    assert false_alarms("half size", clean_alone) > 2 * FALSE_ALARM_SHARE  # so it takes more than clean ones
