@@ -157,6 +157,8 @@ def _evaluation(report: dict[str, Any]) -> str:
             cells += [_share(m[name]) for name in ("eer", "accuracy_at_threshold", "real_called_fake")]
             cells += [_share(m[name]) for name in ("fake_called_real", "uncertain")]
             lines.append(f"| {' | '.join(cells)} |")
+    if any(name.endswith(", clips") for by_source in report["results"].values() for name in by_source):
+        lines += ["", "Clips share a label and a group, as the frames of a video do; their score is the mean."]
     return "\n".join(lines)
 
 

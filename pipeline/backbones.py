@@ -127,6 +127,13 @@ def speed_up(model: Any) -> None:
             layer.call = _hard_swish
 
 
+def seed_dropout(model: Any, seed: int, epoch: int) -> None:
+    """Let what is dropped depend on seed and epoch alone, so that a resumed run drops what a whole one would have."""
+    layers = [*model.layers, *model.get_layer(BACKBONE_LAYER).layers]
+    for number, layer in enumerate(layer for layer in layers if isinstance(layer, keras.layers.Dropout)):
+        layer.seed_generator.state.assign((seed, epoch << 16 | number))
+
+
 def _batch_norm(layer: Any, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
     if not (training and layer.trainable):
         return type(layer).call(layer, inputs, training=training, mask=mask)

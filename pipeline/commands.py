@@ -1,4 +1,4 @@
-"""The command line of the pipeline: merge, crop, split, train, evaluate."""
+"""The command line of the pipeline: merge, audit, crop, split, train, evaluate."""
 
 from __future__ import annotations
 
@@ -36,10 +36,20 @@ BACKBONE = click.option(
     type=click.Choice(["mobilenet_v3_small", "mobilenet", "mobilenet_v2", "efficientnet_b0", "cnn"]),
     default="mobilenet_v3_small",
     show_default=True,
+    help="The network.",
 )
 WEIGHTS = click.option(
-    "--weights", type=Weights(), metavar="imagenet|none|FILE", help="Start.  [default: imagenet; none for the cnn]"
+    "--weights",
+    type=Weights(),
+    metavar="imagenet|none|FILE",
+    help="What the network starts from.  [default: imagenet; none for the cnn]",
 )
+
+
+def check_start(backbone: str, weights: str | None) -> None:
+    """Raise UsageError, before hours of other work, where there are no ImageNet weights."""
+    if (backbone, weights) == ("cnn", "imagenet"):
+        raise click.UsageError("there are no ImageNet weights of the cnn; leave --weights away, or give a file")
 
 
 class Ratios(click.ParamType):
@@ -94,8 +104,8 @@ def audit(dataset: Path) -> None:
         leaks = audit_dataset(dataset, progress=advance)
     click.echo("\n".join(leak_table(leaks)))
     click.echo(
-        "AUC .5: size, file and light give nothing of the label away; 1: all of it, and a network may learn that "
-        "instead of the forgery.",
+        "AUC .5: a linear look at size, file and light gives nothing of the label away; 1: all of it, and a network "
+        "may learn that instead of the forgery.",
         err=True,
     )
 
@@ -154,7 +164,7 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @BACKBONE
 @WEIGHTS
 @click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
-@click.option("--open-layers", type=click.IntRange(1), help="Train only this many of its last layers.  [default: all]")
+@click.option("--open-layers", type=click.IntRange(1), help="Train only its last layers, activations counted.  [all]")
 @click.option(
     "--head-l2", type=NumberRange(0), default=0.0, show_default=True, help="L2 penalty on the head's weights."
 )
@@ -194,6 +204,7 @@ def train(
     from .train import TrainSettings
     from .train import train as train_model
 
+    check_start(backbone, weights)
     settings = TrainSettings(
         backbone=backbone,
         weights=weights,

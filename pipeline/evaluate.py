@@ -41,7 +41,7 @@ class Report:
     pictures: int
     thresholds: Thresholds
     results: dict[str, dict[str, Metrics]]
-    """Condition -> source, or 'all' -> metrics."""
+    """Condition -> one of metrics.source_groups, also followed by ', clips' -> metrics."""
     confusion: dict[str, dict[str, int]]
     """Label -> verdict -> number of clean pictures, at the thresholds."""
 

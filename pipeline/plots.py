@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def plot_history(history: Sequence[EpochRow], path: Path) -> None:
 def plot_roc(path: Path, scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Draw the ROC curve of each condition's (labels, p_fake)."""
     figure, axis = plt.subplots(figsize=(5, 5))
-    for (name, (labels, p_fake)), colour in zip(scores.items(), COLOURS, strict=False):
+    for (name, (labels, p_fake)), colour in zip(scores.items(), cycle(COLOURS), strict=False):
         if labels.all() or not labels.any():
             continue
         false_alarms, found, _ = roc_curve(labels, p_fake)

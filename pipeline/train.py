@@ -23,7 +23,7 @@ from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
 from ..edge.scoring import calibrate, score_crops
-from .backbones import BACKBONE_LAYER, build_model, default_weights, load_model, speed_up
+from .backbones import BACKBONE_LAYER, build_model, default_weights, load_model, seed_dropout, speed_up
 from .batches import CropCache, TrainingBatches
 from .plots import plot_history
 
@@ -129,7 +129,7 @@ def train(
         batches = TrainingBatches(
             cache, size_px, settings.batch_size, settings.seed, epoch, settings.self_blend_share, face_px
         )
-        _seed_dropout(model, settings.seed, epoch)
+        seed_dropout(model, settings.seed, epoch)
         if epoch in (0, settings.head_epochs):
             _compile(model, settings, epoch, steps=len(batches) * (epochs - epoch))
         loss, accuracy = _fit_epoch(model, batches, lambda share, before=epoch: on_batch(before + share, epochs))
@@ -183,13 +183,6 @@ def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[
     quiet: Any = 0  # Keras' own hint says str
     history = model.fit(batches, verbose=quiet, shuffle=False, callbacks=[display]).history
     return history["loss"][0], history["accuracy"][0]
-
-
-def _seed_dropout(model: Any, seed: int, epoch: int) -> None:
-    """Let what is dropped depend on seed and epoch alone, so that a resumed run drops what a whole one would have."""
-    layers = [*model.layers, *model.get_layer(BACKBONE_LAYER).layers]
-    for number, layer in enumerate(layer for layer in layers if isinstance(layer, keras.layers.Dropout)):
-        layer.seed_generator.state.assign((seed, epoch << 16 | number))
 
 
 def _new_model(settings: TrainSettings, size_px: int) -> keras.Model:

@@ -8,7 +8,7 @@ import click
 
 from ..convert.commands import export
 from ..edge.errors import DatasetError
-from ..pipeline.commands import BACKBONE, SEED, WEIGHTS, crop, evaluate, merge, split, train
+from ..pipeline.commands import BACKBONE, SEED, WEIGHTS, check_start, crop, evaluate, merge, split, train
 
 
 @click.command()
@@ -39,6 +39,7 @@ def pipeline(
     dataset, crops, bundle = output / "dataset", output / "crops", output / "bundle"
     if not raw and not kaggle:
         raise click.UsageError("name at least one RAW folder or zip, or a data set with --kaggle")
+    check_start(backbone, weights)
     begun = (output / "train.json").exists()
     if begun and not crops.exists():
         raise DatasetError(f"{output} holds a training whose crops are not in {crops}; choose another folder with -o")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from ..convert.tflite import convert
-from ..edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS
+from ..convert.verify import latencies_ms
+from ..edge.conditions import CONDITIONS
 from ..edge.errors import DatasetError
 from ..edge.files import write_text
 from ..edge.run import MODEL_FILE, Run
@@ -27,14 +27,8 @@ from ..pipeline.plots import COLOURS, save_figure
 
 TABLE, FIGURES, PLOT = "comparison.md", "comparison.json", "comparison.png"
 
-
-@dataclass(frozen=True)
-class Auc:
-    """An area under the ROC curve and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+Auc = tuple[float, float, float]
+"""An area under the ROC curve and its 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +45,6 @@ class Compared:
     """Of one invocation of it in one thread."""
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """What evaluate left: paths, sources (N,), labels (N,) bool and calibrated p_fake (N,) by condition."""
-
-    paths: list[str]
-    sources: np.ndarray
-    is_fake: np.ndarray
-    p_fake: dict[str, np.ndarray]
-
-
 def compare(
     runs: Sequence[Path],
     output: Path,
@@ -73,80 +57,98 @@ def compare(
 
     Runs that were not evaluated on the split yet are. With ensemble, the mean of all runs' p_fake is measured, too.
 
-    Raises DatasetError when a folder holds no finished run or the runs were split differently.
+    Raises DatasetError when a folder holds no finished run, one is named twice, the runs were split differently, the
+    split lacks a label, or output holds something else; ModelError when a file cannot be timed.
     """
     known = [Run.read(folder) for folder in runs]
+    if len({folder.resolve() for folder in runs}) < len(runs):
+        raise DatasetError("a run is named twice; name each once")
     if len({run.split_sha256 for run in known}) > 1:
         raise DatasetError("the runs were trained on different pictures or splits; compare those of one crops folder")
-    scores = []
-    for folder in runs:
-        if not (default_folder(folder, split) / REPORT_JSON).exists():
-            progress(f"evaluating {folder}")
-            evaluate(folder, split=split)
-        scores.append(_read_scores(default_folder(folder, split) / SCORES))
-    if any(one.paths != scores[0].paths for one in scores):
-        raise DatasetError(f"the runs were evaluated on different {split} pictures; evaluate them again")
-    progress("measuring size and speed")
-    files = [convert(load_model(folder / MODEL_FILE), ("float32",))["float32"] for folder in runs]
-    measured = zip(_names(runs), known, scores, files, _latencies_ms(files), strict=True)
-    rows = [
-        Compared(name, run.backbone, _aucs(one), len(content), latency_ms)
-        for name, run, one, content, latency_ms in measured
-    ]
+    if output.is_file() or (output.is_dir() and {path.name for path in output.iterdir()} - {TABLE, FIGURES, PLOT}):
+        raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
+    reports = [_report(folder, run, split, progress) for folder, run in zip(runs, known, strict=True)]
+    aucs = [_aucs(report["results"]) for report in reports]
+    if not aucs[0]["clean"]:
+        raise DatasetError(f"the {split} split has pictures of one label alone, so there is no AUC; choose another")
+    progress("measuring size and time")
+    sizes, times = _sizes_and_times(runs)
+    rows = list(map(Compared, _names(runs), [run.backbone for run in known], aucs, sizes, times))
     if ensemble:
-        mean = {name: np.mean([one.p_fake[name] for one in scores], axis=0) for name in CONDITIONS}
-        together = _Scores(scores[0].paths, scores[0].sources, scores[0].is_fake, mean)
-        size_bytes, latency_ms = sum(row.size_bytes for row in rows), sum(row.latency_ms for row in rows)
-        rows.append(Compared("ensemble", f"mean of {len(rows)}", _aucs(together), size_bytes, latency_ms))
+        mean = _ensemble([default_folder(folder, split) / SCORES for folder in runs])
+        rows.append(Compared("ensemble", f"mean of {len(runs)}", mean, sum(sizes), sum(times)))
     write_text(output / FIGURES, json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     _plot(rows, output / PLOT)
-    title = f"# {len(runs)} runs on the {split} split, {len(scores[0].paths)} faces"
-    notes = "AUC with its 95 % interval; size and time are those of the float32 .tflite file, in one thread here."
-    write_text(output / TABLE, "\n".join([title, "", notes, "", *table(rows), "", f"![AUC]({PLOT})", ""]))
+    page = [
+        f"# {len(runs)} runs on the {split} split, {reports[0]['pictures']} faces",
+        "",
+        "AUC on clean faces with its 95 % interval, and of all faces under each condition. Size and time are those of",
+        "the float32 .tflite file, in one thread here. The validation split chose epochs and calibrations, too.",
+        "",
+        *table(rows),
+        "",
+        f"![AUC]({PLOT})",
+        "",
+    ]
+    write_text(output / TABLE, "\n".join(page))
     return rows
 
 
 def table(rows: Sequence[Compared]) -> list[str]:
     """Return the lines of a Markdown table."""
-    sources = list(rows[0].auc["clean"])
-    degraded = [name for name in THRESHOLD_CONDITIONS if name != "clean"]
+    sources, degraded = list(rows[0].auc["clean"]), [name for name in CONDITIONS if name != "clean"]
     head = ["run", "backbone", *sources, *(f"all, {name}" for name in degraded), "MB", "ms"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for row in rows:
-        clean = [f"{auc.value:.3f} ({auc.low:.3f}-{auc.high:.3f})" for auc in row.auc["clean"].values()]
-        others = [f"{row.auc[name]['all'].value:.3f}" for name in degraded]
+        clean = [f"{auc:.3f} ({low:.3f}-{high:.3f})" for auc, low, high in row.auc["clean"].values()]
+        others = [f"{row.auc[name]['all'][0]:.3f}" for name in degraded]
         cells = [row.name, row.backbone, *clean, *others, f"{row.size_bytes / 1e6:.2f}", f"{row.latency_ms:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def _read_scores(path: Path) -> _Scores:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return _Scores(
-        paths=[row["path"] for row in rows],
-        sources=np.array([row["source"] for row in rows]),
-        is_fake=np.array([row["label"] == "fake" for row in rows]),
-        p_fake={name: np.array([float(row[f"p_fake {name}"]) for row in rows]) for name in CONDITIONS},
-    )
+def _report(folder: Path, run: Run, split: str, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Return the report on a run's own split, made anew where it is missing, of other crops or of older code."""
+    path = default_folder(folder, split) / REPORT_JSON
+    report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if report.get("split_sha256") != run.split_sha256 or not set(CONDITIONS) <= set(report["results"]):
+        progress(f"evaluating {folder}")
+        evaluate(folder, split=split)
+        report = json.loads(path.read_text(encoding="utf-8"))
+    return report
 
 
-def _aucs(scores: _Scores) -> dict[str, dict[str, Auc]]:
-    groups = {
-        name: chosen
-        for name, chosen in source_groups(scores.sources, scores.is_fake).items()
-        if 0 < scores.is_fake[chosen].sum() < chosen.sum()
-    }
+def _aucs(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Auc]]:
     return {
         condition: {
-            name: Auc(
-                float(roc_auc_score(scores.is_fake[chosen], p_fake[chosen])),
-                *auc_interval(p_fake[chosen], scores.is_fake[chosen]),
-            )
-            for name, chosen in groups.items()
+            name: (metrics["auc"], metrics["auc_low"], metrics["auc_high"])
+            for name, metrics in by_source.items()
+            if metrics["auc"] is not None
         }
-        for condition, p_fake in scores.p_fake.items()
+        for condition, by_source in results.items()
     }
+
+
+def _ensemble(files: Sequence[Path]) -> dict[str, dict[str, Auc]]:
+    """Return the AUCs of the mean of the p_fake in some scores.csv."""
+    scores: list[dict[str, dict[str, str]]] = []
+    for path in files:
+        with path.open(newline="", encoding="utf-8") as file:
+            scores.append({row["path"]: row for row in csv.DictReader(file)})
+    faces = list(scores[0])
+    if any(set(one) != set(faces) for one in scores):
+        raise DatasetError("the runs were evaluated on different pictures; evaluate them again")
+    is_fake = np.array([scores[0][face]["label"] == "fake" for face in faces])
+    groups = source_groups(np.array([scores[0][face]["source"] for face in faces]), is_fake)
+    results: dict[str, dict[str, Auc]] = {}
+    for condition in CONDITIONS:
+        mean = np.mean([[float(one[face][f"p_fake {condition}"]) for face in faces] for one in scores], axis=0)
+        results[condition] = {
+            name: (float(roc_auc_score(is_fake[those], mean[those])), *auc_interval(mean[those], is_fake[those]))
+            for name, those in groups.items()
+            if 0 < is_fake[those].sum() < those.sum()
+        }
+    return results
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
@@ -155,26 +157,24 @@ def _names(runs: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(folder) for folder in runs]
 
 
-def _latencies_ms(files: Sequence[bytes]) -> list[float]:
-    # In a process of its own: the runtimes would use what TensorFlow has loaded here.
+def _sizes_and_times(runs: Sequence[Path]) -> tuple[list[int], list[float]]:
     with TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{number}.tflite" for number in range(len(files))]
-        for path, content in zip(paths, files, strict=True):
-            path.write_bytes(content)
-        command = [sys.executable, "-m", "facetell.edge.latency", "auto", *map(str, paths)]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        files = [Path(folder) / f"{number}.tflite" for number in range(len(runs))]
+        for run, file in zip(runs, files, strict=True):
+            file.write_bytes(convert(load_model(run / MODEL_FILE), ("float32",))["float32"])
+        return [file.stat().st_size for file in files], latencies_ms(files)
 
 
 def _plot(rows: Sequence[Compared], path: Path) -> None:
     sources = list(rows[0].auc["clean"])
-    figure, axis = plt.subplots(figsize=(8, 1.2 + len(sources) * (0.3 + 0.16 * len(rows))))
+    height = 1.2 + len(sources) * (0.3 + 0.16 * len(rows)) + 0.2 * len(rows)
+    figure, axis = plt.subplots(figsize=(8, height), layout="constrained")
     for number, row in enumerate(rows):
         places = np.arange(len(sources)) + (number - (len(rows) - 1) / 2) * 0.8 / len(rows)
-        aucs = list(row.auc["clean"].values())
-        ends = [[auc.value - auc.low for auc in aucs], [auc.high - auc.value for auc in aucs]]
+        auc, low, high = np.array(list(row.auc["clean"].values())).T
         label = f"{row.name}, {row.size_bytes / 1e6:.1f} MB, {row.latency_ms:.1f} ms"
-        values = [auc.value for auc in aucs]
-        axis.errorbar(values, places, xerr=ends, fmt="o", color=COLOURS[number % len(COLOURS)], label=label)
+        colour = COLOURS[number % len(COLOURS)]
+        axis.errorbar(auc, places, xerr=[auc - low, high - auc], fmt="o", color=colour, label=label)
     axis.set_yticks(range(len(sources)), sources)
     axis.invert_yaxis()
     axis.set(xlabel="AUC on clean faces, 95 % interval")

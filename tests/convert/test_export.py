@@ -101,9 +101,10 @@ def test_raw_pixels_go_in_and_two_probabilities_come_out(exported: Path, precisi
     assert both.sum() == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize(("precision", "at_most_mb"), [("float32", 3.8), ("float16", 1.95), ("int8", 1.25)])
-def test_the_files_are_small(exported: Path, precision: str, at_most_mb: float) -> None:
-    assert (exported / f"{precision}.tflite").stat().st_size <= at_most_mb * 1e6
+@pytest.mark.parametrize(("precision", "at_most"), [("float16", 0.52), ("int8", 0.29)])
+def test_the_files_are_small(exported: Path, precision: str, at_most: float) -> None:
+    sizes = {name: (exported / f"{name}.tflite").stat().st_size for name in ("float32", precision)}
+    assert sizes[precision] <= at_most * sizes["float32"]
 
 
 def test_the_manifest_names_the_rung_that_shipped(exported: Path) -> None:

@@ -10,8 +10,18 @@ pytest.importorskip("tensorflow")
 import keras
 import tensorflow as tf
 
+from facetell.convert.tflite import with_calibration
+from facetell.edge.calibration import Calibration
 from facetell.edge.errors import DatasetError
-from facetell.pipeline.backbones import BACKBONE_LAYER, BACKBONES, build_model, default_weights, load_model, speed_up
+from facetell.pipeline.backbones import (
+    BACKBONE_LAYER,
+    BACKBONES,
+    build_model,
+    default_weights,
+    load_model,
+    seed_dropout,
+    speed_up,
+)
 
 SIZE_PX = 64
 
@@ -92,16 +102,46 @@ PREPROCESSED = {
 def test_each_scales_pixels_as_its_weights_want_them(name: str) -> None:
     model = build_model(SIZE_PX, "none", name)
     backbone: Any = model.get_layer(BACKBONE_LAYER)
-    if name == "efficientnet_b0":  # as the file of ImageNet's weights has it
-        normalization = next(layer for layer in backbone.layers if isinstance(layer, keras.layers.Normalization))
-        normalization.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(1)])
-        normalization.finalize_state()
     before, wanted = PREPROCESSED[name]
     images = pixels(2)
     taken = model.get_layer("pixels")(images) if "pixels" in {layer.name for layer in model.layers} else images
     first = next(layer for layer in backbone.layers if layer.name.startswith(before))
     reached = keras.Model(backbone.input, first.input)(taken).numpy()
     assert reached == pytest.approx(wanted(images.astype(np.float64)), abs=1e-4)
+
+
+def test_the_means_in_imagenets_weights_are_not_taken_off_twice(tmp_path: Path) -> None:
+    """Neither at once nor in what is saved, loaded or cloned: Keras keeps a Normalization's values in two places."""
+    other: Any = keras.applications.EfficientNetB0(input_shape=(SIZE_PX, SIZE_PX, 3), include_top=False, weights=None)
+    normalization = next(layer for layer in other.layers if isinstance(layer, keras.layers.Normalization))
+    normalization.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(1)])
+    other.save_weights(tmp_path / "imagenet.weights.h5")
+    model: Any = build_model(SIZE_PX, str(tmp_path / "imagenet.weights.h5"), "efficientnet_b0")
+    model.save(tmp_path / "model.keras")
+    clone, _ = with_calibration(model, Calibration(1.0, 0.0))
+    images = pixels(2)
+    for same in (load_model(tmp_path / "model.keras"), clone):
+        assert same.predict_on_batch(images) == pytest.approx(model.predict_on_batch(images), abs=1e-6)
+    backbone = model.get_layer(BACKBONE_LAYER)
+    first = next(layer for layer in backbone.layers if layer.name.startswith("stem_conv_pad"))
+    reached = keras.Model(backbone.input, first.input)(model.get_layer("pixels")(images)).numpy()
+    wanted = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    assert reached == pytest.approx(wanted, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0"])
+def test_what_is_dropped_depends_on_seed_and_epoch_alone(name: str) -> None:
+    def states(seed: int, epoch: int) -> list[tuple[int, ...]]:
+        model = build_model(SIZE_PX, "none", name)
+        seed_dropout(model, seed, epoch)
+        layers = [*model.layers, *model.get_layer(BACKBONE_LAYER).layers]
+        return [tuple(x.seed_generator.state.numpy()) for x in layers if isinstance(x, keras.layers.Dropout)]
+
+    first = states(3, 2)
+    assert first == states(3, 2)
+    assert len(first) == len(set(first)) == (1 if name == "mobilenet_v3_small" else 10)
+    assert not set(first) & set(states(3, 3))
+    assert not set(first) & set(states(4, 2))
 
 
 @pytest.mark.parametrize("name", BACKBONES)

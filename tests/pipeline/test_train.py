@@ -17,8 +17,10 @@ from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
 from facetell.edge.run import Run
 from facetell.edge.scoring import score_crops
-from facetell.pipeline.backbones import BACKBONE_LAYER, build_model
+from facetell.pipeline.backbones import BACKBONE_LAYER, BACKBONES, build_model
+from facetell.pipeline.commands import train as train_command
 from facetell.pipeline.train import TrainSettings, default_epochs, train
+from facetell.tools.cli import run as facetell
 
 from ..pictures import tree
 
@@ -74,7 +76,7 @@ def test_run_json_says_how_it_was_trained(run: Path, crops: Path) -> None:
     assert known["split_sha256"] == split_sha256(read_manifest(crops))
     assert known["arguments"] == {
         "backbone": "cnn",
-        "weights": None,
+        "weights": "none",
         "epochs": 6,
         "head_epochs": 1,
         "open_layers": None,
@@ -126,7 +128,7 @@ def test_a_finished_run_is_returned_as_it_is(run: Path, crops: Path) -> None:
     assert tree(run) == before
 
 
-@pytest.mark.parametrize("changed", [{"seed": 6}, {"epochs": 3}, {"weights": "none"}, {"backbone": "mobilenet"}])
+@pytest.mark.parametrize("changed", [{"seed": 6}, {"epochs": 3}, {"batch_size": 4}, {"backbone": "mobilenet"}])
 def test_other_settings_do_not_go_over_a_run(run: Path, crops: Path, changed: dict[str, Any]) -> None:
     before = tree(run)
     settings = replace(TrainSettings(**Run.read(run).arguments), **changed)
@@ -248,6 +250,39 @@ def test_only_the_last_layers_are_opened(
     ]
     with_weights = [place for place, layer in enumerate(before.layers) if layer.weights]
     assert changed == [place for place in with_weights if place >= len(before.layers) - 20]
+
+
+def test_more_layers_than_there_are_cannot_be_opened(tmp_path: Path, small_crops: Path) -> None:
+    with pytest.raises(DatasetError, match="cnn has 9 layers; 20 of them cannot be opened"):
+        train(small_crops, tmp_path / "run", TrainSettings("cnn", open_layers=20))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_says_how_to_train(tmp_path: Path, small_crops: Path) -> None:
+    options = {"backbone": "cnn", "epochs": 1, "open_layers": 2, "head_l2": 0.5, "batch_size": 4, "seed": 3}
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    words += ["--self-blends", "0.25", "--learning-rate", "0.01"]
+    assert facetell(["train", str(small_crops), "-o", str(tmp_path / "run"), *words]) == 0
+    known = Run.read(tmp_path / "run").arguments
+    assert {name: known[name] for name in options} == options
+    assert (known["self_blend_share"], known["learning_rate"], known["weights"]) == (0.25, 0.01, "none")
+
+
+def test_every_network_can_be_named_on_the_command_line() -> None:
+    (option,) = (parameter for parameter in train_command.params if parameter.name == "backbone")
+    assert list(option.type.choices) == list(BACKBONES)  # pyright: ignore
+
+
+def test_a_start_there_is_not_is_wrong_usage(tmp_path: Path, small_crops: Path) -> None:
+    wrong = ["--backbone", "cnn", "--weights", "imagenet"]
+    assert facetell(["train", str(small_crops), "-o", str(tmp_path / "run"), *wrong]) == 2
+    assert facetell(["pipeline", str(tmp_path), "-o", str(tmp_path / "run"), *wrong]) == 2
+    assert tree(tmp_path) == {}
+
+
+def test_the_only_fakes_cannot_be_left_out(tmp_path: Path, small_crops: Path) -> None:
+    with pytest.raises(DatasetError, match="with set left out no fakes remain"):
+        train(small_crops, tmp_path / "run", TrainSettings(leave_out=("set",)))
 
 
 def test_the_head_can_be_held_small(tmp_path: Path, small_crops: Path) -> None:

@@ -1,7 +1,9 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from facetell.edge.run import Run
 from facetell.pipeline.train import TrainSettings, train
 from facetell.tools.cli import run as facetell
 from facetell.tools.compare import compare
+
+from ..pictures import tree
 
 CONDITIONS = ["clean", "JPEG 50", "half size", "blur", "social media"]
 
@@ -53,9 +57,9 @@ def test_every_run_and_their_mean_are_measured(compared, runs: list[Path]) -> No
         labels = [row["label"] == "fake" for row in first]
         for row, p_fake in zip(rows, (one, other, (one + other) / 2), strict=True):
             assert list(row.auc) == CONDITIONS
-            auc = row.auc[condition]["all"]
-            assert auc.value == pytest.approx(roc_auc_score(labels, p_fake))
-            assert auc.low <= auc.value <= auc.high
+            auc, low, high = row.auc[condition]["all"]
+            assert auc == pytest.approx(roc_auc_score(labels, p_fake))
+            assert low <= auc <= high
 
 
 def test_size_and_time_are_those_of_the_file_a_device_gets(compared) -> None:
@@ -71,16 +75,18 @@ def test_the_folder_holds_table_figures_and_picture(compared) -> None:
     assert {path.name for path in output.iterdir()} == {"comparison.md", "comparison.json", "comparison.png"}
     page = (output / "comparison.md").read_text()
     for row in rows:
-        auc = row.auc["clean"]["all"]
+        auc, low, high = row.auc["clean"]["all"]
         assert f"| {row.name} | {row.backbone} | " in page
-        assert f"{auc.value:.3f} ({auc.low:.3f}-{auc.high:.3f})" in page
+        assert f"{auc:.3f} ({low:.3f}-{high:.3f})" in page
     assert "on the validation split, 4 faces" in page
     assert [row["name"] for row in json.loads((output / "comparison.json").read_text())] == [row.name for row in rows]
     with Image.open(output / "comparison.png") as picture:
         assert min(picture.size) > 150
 
 
-def test_the_command_prints_the_table(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_table(
+    compared, runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert facetell(["compare", *map(str, runs), "-o", str(tmp_path / "comparison")]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("| run | backbone |")
@@ -89,9 +95,49 @@ def test_the_command_prints_the_table(runs: list[Path], tmp_path: Path, capsys: 
     assert "evaluating" not in err  # they were, for the comparison before
 
 
-def test_runs_of_one_name_are_told_apart_by_their_folders(runs: list[Path], tmp_path: Path) -> None:
-    rows = compare([runs[0], runs[0]], tmp_path / "comparison")
-    assert [row.name for row in rows] == [str(runs[0])] * 2
+def test_runs_of_one_name_are_told_apart_by_their_folders(compared, runs: list[Path], tmp_path: Path) -> None:
+    folders = [tmp_path / part / "run" for part in ("a", "b")]
+    for run, folder in zip(runs, folders, strict=True):
+        shutil.copytree(run, folder)
+    assert [row.name for row in compare(folders, tmp_path / "comparison")] == list(map(str, folders))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"split_sha256": "f" * 64}, {"results": {"clean": {}}}], ids=["of other crops", "of older code"]
+)
+def test_a_report_that_is_not_of_this_split_and_code_is_made_anew(
+    changed: dict[str, Any], compared, runs: list[Path], tmp_path: Path
+) -> None:
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    path = run / "evaluation-validation" / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    (row,) = compare([run], tmp_path / "comparison")
+    assert row.auc == compared[0][0].auc
+
+
+def test_a_run_cannot_be_compared_with_itself(runs: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="named twice"):
+        compare([runs[0], runs[0].parent / "." / runs[0].name], tmp_path / "comparison")
+
+
+def test_a_comparison_does_not_go_over_something_else(runs: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="something else"):
+        compare(runs, tmp_path)
+    assert tree(tmp_path) == {"thesis.txt": b"mine"}
+
+
+def test_a_split_of_one_label_has_nothing_to_compare(compared, runs: list[Path], tmp_path: Path) -> None:
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    path = run / "evaluation-validation" / "report.json"
+    report = json.loads(path.read_text())
+    for by_source in report["results"].values():
+        for metrics in by_source.values():
+            metrics["auc"] = None
+    path.write_text(json.dumps(report))
+    with pytest.raises(DatasetError, match="one label alone"):
+        compare([run], tmp_path / "comparison")
+    assert not (tmp_path / "comparison").exists()
 
 
 def test_runs_of_different_splits_cannot_be_compared(runs: list[Path], tmp_path: Path) -> None:

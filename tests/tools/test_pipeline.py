@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("mediapipe")
 
+from facetell.convert.graph import Graph
 from facetell.edge.manifest import read_manifest
 from facetell.tools import cli
 
@@ -90,19 +92,25 @@ def test_another_call_does_not_go_over_it(
     assert tree(run) == before
 
 
-def test_an_unreadable_picture_is_status_3_at_the_end(tmp_path: Path, training: list[str]) -> None:
+def test_the_networks_last_stage_runs_in_8_bits(run: Path) -> None:
+    graph = Graph.read((run / "bundle" / "int8.tflite").read_bytes())
+    taken = [graph.tensors[step.inputs[0]].dtype for step in graph.operations if step.kind == "CONV_2D"]
+    assert np.int8 in taken
+    assert np.float32 in taken
+
+
+def test_an_unreadable_picture_is_status_3_and_a_lost_bundle_is_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_portraits(tmp_path / "raw")
     (tmp_path / "raw" / "training_real" / "text.jpg").write_text("no picture")
-    assert cli.run(["pipeline", str(tmp_path / "raw"), "-o", str(tmp_path / "run"), *training]) == 3
-    assert (tmp_path / "run" / "bundle" / "model.json").exists()
-
-
-def test_a_run_without_its_bundle_is_taken_up_where_it_stopped(
-    run: Path, training: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (run / "bundle").rename(run.parent / "bundle")
+    run, training = tmp_path / "run", ["--backbone", "cnn", "--epochs", "1"]
+    assert cli.run(["pipeline", str(tmp_path / "raw"), "-o", str(run), *training]) == 3
+    assert json.loads((run / "run.json").read_text())["backbone"] == "cnn"
+    (run / "bundle").rename(tmp_path / "bundle")
     before = tree(run)
-    assert cli.run(["pipeline", str(run.parent / "raw"), "-o", str(run), *training]) == 0
+    capsys.readouterr()
+    assert cli.run(["pipeline", str(tmp_path / "raw"), "-o", str(run), *training]) == 3
     assert "nothing was changed" in capsys.readouterr().out
     after = tree(run)
     trained = {name for name in before if not name.startswith("evaluation-")}
