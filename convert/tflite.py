@@ -14,6 +14,8 @@ from ..edge.runtime import silent_stderr
 
 FLOAT_PRECISIONS = ("float32", "float16")
 
+_BEHIND_SCORES = (keras.layers.Activation, keras.layers.Reshape, keras.layers.Flatten, keras.layers.MaxPooling2D)
+
 
 def convert(model: keras.Model, precisions: Sequence[str] = FLOAT_PRECISIONS) -> dict[str, bytes]:
     """Return the model, (B, S, S, 3) RGB 0..255 to p_fake (B, 1), as .tflite files by precision.
@@ -34,16 +36,19 @@ def convert(model: keras.Model, precisions: Sequence[str] = FLOAT_PRECISIONS) ->
 def with_calibration(model: Any, calibration: Calibration) -> tuple[Any, Calibration]:
     """Return the model with its calibration inside, and the one that is then left to be applied.
 
-    A network that ends in a sigmoid takes it into the last weights; for any other it is left as it is.
+    A network that ends in the sigmoid of a dense layer, or of the highest of its scores, takes it into that layer's
+    weights; any other is left as it is.
     """
-    head = model.layers[-1]
-    is_sigmoid = isinstance(head, keras.layers.Dense) and head.activation is keras.activations.sigmoid
-    if not (is_sigmoid and head.units == 1 and head.use_bias):
+    last = model.layers[-1]
+    head: Any = next((layer for layer in reversed(model.layers) if not isinstance(layer, _BEHIND_SCORES)), None)
+    is_dense = isinstance(head, keras.layers.Dense) and head.use_bias and (head.units == 1 or head is not last)
+    ends_in_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
+    if not (is_dense and ends_in_sigmoid and (head is last or head.activation is keras.activations.linear)):
         return model, calibration
     kernel, bias = head.get_weights()
     calibrated = keras.models.clone_model(model)
     calibrated.set_weights(model.get_weights())
-    calibrated.layers[-1].set_weights(
+    calibrated.get_layer(head.name).set_weights(
         [kernel / calibration.temperature, bias / calibration.temperature + calibration.bias]
     )
     return calibrated, Calibration()

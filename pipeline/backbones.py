@@ -15,6 +15,7 @@ import tensorflow as tf
 from ..edge.errors import DatasetError
 
 BACKBONE_LAYER = "backbone"
+HEAD_LAYER = "scores"
 DROPOUT = 0.2
 
 BATCH_NORM_MOMENTUM = 0.99
@@ -71,18 +72,24 @@ def default_weights(backbone: str) -> str:
     return "imagenet" if BACKBONES[backbone].has_imagenet else "none"
 
 
-def build_model(
-    size_px: int = 224, weights: str | None = None, name: str = "mobilenet_v3_small", head_l2: float = 0.0
+def build_network(
+    size_px: int = 224,
+    weights: str | None = None,
+    name: str = "mobilenet_v3_small",
+    head_l2: float = 0.0,
+    kinds: int = 1,
 ) -> keras.Model:
-    """Return an untrained detector: (B, S, S, 3) float32 RGB 0..255 in, p_fake (B, 1) out.
+    """Return an untrained network for training: (B, S, S, 3) float32 RGB 0..255 in, p_fake (B, 1) and kind out.
 
-    weights is 'imagenet' (downloaded by Keras), 'none', a file of backbone weights without its top, or None for
-    default_weights; head_l2 is the factor of the L2 penalty on the head's weights.
+    The head has a score for each kind of fake, against being real. kind (B, 1 + kinds) has the probability of being
+    real and of each kind; p_fake is the sum of the latter. weights is 'imagenet' (downloaded by Keras), 'none', a file
+    of backbone weights without its top, or None for default_weights; head_l2 is the factor of the L2 penalty on the
+    head's weights.
     Raises DatasetError when the weights cannot be loaded.
     """
-    kind = BACKBONES[name]
+    known = BACKBONES[name]
     shape = (size_px, size_px, 3)
-    backbone: Any = kind.build(input_shape=shape, include_top=False, weights=None, pooling="avg", name=BACKBONE_LAYER)
+    backbone: Any = known.build(input_shape=shape, include_top=False, weights=None, pooling="avg", name=BACKBONE_LAYER)
     _load_weights(backbone, name, weights or default_weights(name))
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -95,13 +102,31 @@ def build_model(
             layer.finalize_state()
     image = keras.Input(shape, name="image")
     pixels = image
-    if kind.scale != (1.0,):
-        scale, offset = np.array(kind.scale, np.float32), np.array(kind.offset, np.float32)
+    if known.scale != (1.0,):
+        scale, offset = np.array(known.scale, np.float32), np.array(known.offset, np.float32)
         pixels = keras.layers.Rescaling(scale, offset, name="pixels")(image)  # pyright: ignore[reportArgumentType]
     features = keras.layers.Dropout(DROPOUT)(backbone(pixels))
     penalty = keras.regularizers.L2(head_l2) if head_l2 else None
-    head = keras.layers.Dense(1, activation="sigmoid", kernel_regularizer=penalty, name="p_fake")
-    return keras.Model(image, head(features), name="facetell")
+    scores = keras.layers.Dense(kinds, kernel_regularizer=penalty, name=HEAD_LAYER)(features)
+    any_kind = keras.ops.logsumexp(scores, axis=-1, keepdims=True)
+    outputs = {
+        "p_fake": keras.layers.Activation("sigmoid", name="p_fake")(any_kind),
+        "kind": keras.layers.Softmax(name="kind")(keras.ops.pad(scores, ((0, 0), (1, 0)))),
+    }
+    return keras.Model(image, outputs, name="facetell")
+
+
+def detector(network: Any) -> Any:
+    """Return what is used of a trained network, its weights shared: (B, S, S, 3) float32 RGB 0..255 to p_fake (B, 1).
+
+    The highest of the kinds' scores counts: nearly what all of them come to, and temperature and bias have a place in
+    the head's weights.
+    """
+    scores = network.get_layer(HEAD_LAYER).output
+    if (kinds := scores.shape[-1]) > 1:
+        row = keras.layers.Reshape((1, kinds, 1))(scores)  # a pooling, since every runtime is fast at that
+        scores = keras.layers.Flatten()(keras.layers.MaxPooling2D((1, kinds))(row))
+    return keras.Model(network.input, keras.layers.Activation("sigmoid", name="p_fake")(scores), name="facetell")
 
 
 def load_model(path: Path) -> Any:

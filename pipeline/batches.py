@@ -39,12 +39,17 @@ class CropCache:
         return crop
 
 
-class TrainingBatches(keras.utils.PyDataset):
-    """One epoch of augmented batches: (B, S, S, 3) float32 RGB 0..255 and labels (B, 1), every other one a fake.
+SELF_BLEND = "self-blend"
+"""Stands among the kinds of fakes beside the names of their sources."""
 
-    Every batch depends on seed, epoch and its index alone, so that a resumed run sees what a whole one would have. A
-    share of the fakes gives way to self-blends of the real faces in the same batch; their face boxes are the middle
-    face_px squares of the crops.
+
+class TrainingBatches(keras.utils.PyDataset):
+    """One epoch of augmented batches, every other crop a fake: what build_network takes and should give for it.
+
+    Images are (B, S, S, 3) float32 RGB 0..255; p_fake is (B, 1) and kind, real or one of kinds_of_fakes, (B, 1 + K),
+    float32 0 or 1. Every batch depends on seed, epoch and its index alone, so that a resumed run sees what a whole one
+    would have. A share of the fakes gives way to self-blends of the real faces in the same batch; their face boxes are
+    the middle face_px squares of the crops.
     """
 
     def __init__(
@@ -61,25 +66,34 @@ class TrainingBatches(keras.utils.PyDataset):
         self._crops, self._size_px, self._batch_size = crops, size_px, batch_size
         self._self_blend_share, self._face_px = self_blend_share, face_px
         self._seed = (seed, epoch)
+        self._kinds = kinds_of_fakes(crops.records, self_blend_share)
         self._order = balanced_order(crops.records, np.random.default_rng(self._seed))
 
     def __len__(self) -> int:
         """Return the number of whole batches."""
         return max(1, len(self._order) // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return images and labels (1 = fake) of one batch."""
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return images and truths of one batch."""
         rng = np.random.default_rng((*self._seed, index))
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        is_fake = [self._crops.records[number].is_fake for number in chosen]
-        real = [number for number, fake in zip(chosen, is_fake, strict=True) if not fake]
-        images = []
-        for number, fake in zip(chosen, is_fake, strict=True):
-            crop = self._crops[number]
-            if fake and real and rng.random() < self._self_blend_share:
-                crop = self_blend(self._crops[rng.choice(real)], self._face_px, rng)
+        records = [self._crops.records[number] for number in chosen]
+        real = [number for number, record in zip(chosen, records, strict=True) if not record.is_fake]
+        images, kinds = [], []
+        for number, record in zip(chosen, records, strict=True):
+            crop, kind = self._crops[number], record.source if record.is_fake else "real"
+            if record.is_fake and real and rng.random() < self._self_blend_share:
+                crop, kind = self_blend(self._crops[rng.choice(real)], self._face_px, rng), SELF_BLEND
             images.append(augment(crop, self._size_px, rng))
-        return np.stack(images).astype(np.float32), np.array(is_fake, np.float32)[:, np.newaxis]
+            kinds.append(kind)
+        truth = np.array([[kind == name for name in self._kinds] for kind in kinds], np.float32)
+        is_real = 1 - truth.sum(axis=1, keepdims=True)
+        return np.stack(images).astype(np.float32), {"p_fake": 1 - is_real, "kind": np.hstack([is_real, truth])}
+
+
+def kinds_of_fakes(records: Sequence[Record], self_blend_share: float) -> list[str]:
+    """Return the sources that have fakes, and SELF_BLEND where there are any."""
+    return sorted({record.source for record in records if record.is_fake}) + [SELF_BLEND] * (self_blend_share > 0)
 
 
 def balanced_order(records: Sequence[Record], rng: np.random.Generator) -> np.ndarray:

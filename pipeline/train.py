@@ -23,19 +23,20 @@ from ..edge.files import claim_folder, replacing
 from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
 from ..edge.scoring import calibrate, score_crops
-from .backbones import BACKBONE_LAYER, build_model, default_weights, load_model, seed_dropout, speed_up
-from .batches import CropCache, TrainingBatches
+from .backbones import BACKBONE_LAYER, build_network, default_weights, detector, load_model, seed_dropout, speed_up
+from .batches import CropCache, TrainingBatches, kinds_of_fakes
 from .plots import plot_history
 
 HISTORY = "history.csv"
 CURVES = "curves.png"
 H5_FILE = "model.weights.h5"
-"""The weights alone, for build_model(...).load_weights: Keras 3 cannot read a whole MobileNetV3 back from HDF5."""
+"""The weights alone, for detector(build_network(...)).load_weights; Keras 3 reads no whole MobileNetV3 from HDF5."""
 
 _PLAN = "train.json"
 _CHECKPOINTS = "checkpoints"
 _PACKAGES = ("tensorflow", "keras", "mediapipe", "numpy", "opencv-python-headless", "pillow", "facetell")
 _WARMUP_SHARE = 0.05
+_KIND_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,16 @@ def train(
     settings = replace(settings, epochs=epochs, weights=settings.weights or default_weights(settings.backbone))
     plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
     # Before the folder is claimed: a typo in weights must leave nothing behind.
-    new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px)
+    kinds = len(kinds_of_fakes(training, settings.self_blend_share))
+    new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px, kinds)
     claim_folder(output, _PLAN, plan, beside=("dataset", "crops"))
     if (output / RUN_FILE).exists():
         if h5:
             _save(load_model(output / MODEL_FILE).save_weights, output / H5_FILE)
         return Run.read(output)
-    model, history = _resume(output) or (new_model or _new_model(settings, size_px), [])
+    model, history = _resume(output) or (new_model or _new_model(settings, size_px, kinds), [])
     speed_up(model)
+    used = detector(model)
     cache = CropCache(crops, training)
     labels = np.array([record.is_fake for record in validation])
     for epoch in range(len(history), epochs):
@@ -134,7 +137,7 @@ def train(
             _compile(model, settings, epoch, steps=len(batches) * (epochs - epoch))
         loss, accuracy = _fit_epoch(model, batches, lambda share, before=epoch: on_batch(before + share, epochs))
         duration_s = time.monotonic() - started
-        p_fake = score_crops(model.predict_on_batch, crops, validation, size_px)
+        p_fake = score_crops(used.predict_on_batch, crops, validation, size_px)
         row = EpochRow(
             epoch=epoch + 1,
             phase="head" if epoch < settings.head_epochs else "whole",
@@ -148,7 +151,7 @@ def train(
             pictures_per_s=round(len(batches) * settings.batch_size / duration_s, 2),
         )
         if row.validation_auc > max((earlier.validation_auc for earlier in history), default=-1):
-            _save(model.save, output / MODEL_FILE)
+            _save(used.save, output / MODEL_FILE)
         history.append(row)
         _write_history(output / HISTORY, history)
         _save_checkpoint(model, output, row.epoch)
@@ -182,12 +185,12 @@ def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[
     )
     quiet: Any = 0  # Keras' own hint says str
     history = model.fit(batches, verbose=quiet, shuffle=False, callbacks=[display]).history
-    return history["loss"][0], history["accuracy"][0]
+    return history["loss"][0], history["p_fake_accuracy"][0]
 
 
-def _new_model(settings: TrainSettings, size_px: int) -> keras.Model:
+def _new_model(settings: TrainSettings, size_px: int, kinds: int) -> keras.Model:
     keras.utils.set_random_seed(settings.seed)
-    model = build_model(size_px, settings.weights, settings.backbone, settings.head_l2)
+    model = build_network(size_px, settings.weights, settings.backbone, settings.head_l2, kinds)
     layers = len(model.get_layer(BACKBONE_LAYER).layers)
     if settings.open_layers is not None and settings.open_layers > layers:
         raise DatasetError(f"{settings.backbone} has {layers} layers; {settings.open_layers} of them cannot be opened")
@@ -223,8 +226,12 @@ def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int
     )
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay),
-        keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=["accuracy"],
+        {
+            "p_fake": keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+            "kind": keras.losses.CategoricalCrossentropy(),
+        },
+        loss_weights={"p_fake": 1.0, "kind": _KIND_WEIGHT},
+        metrics={"p_fake": ["accuracy"]},
         jit_compile=False,  # pyright: ignore[reportArgumentType]  # seven times slower on a CPU
     )
 

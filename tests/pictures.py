@@ -100,10 +100,10 @@ def warm_weights(path: Path, crops: Path, size_px: int) -> Path:
     """Write random backbone weights whose batch norms know the crops, so that what comes out differs by picture."""
     import keras
 
-    from facetell.pipeline.backbones import BACKBONE_LAYER, build_model
+    from facetell.pipeline.backbones import BACKBONE_LAYER, build_network
 
     keras.utils.set_random_seed(1)
-    backbone: Any = build_model(size_px, "none").get_layer(BACKBONE_LAYER)
+    backbone: Any = build_network(size_px, "none").get_layer(BACKBONE_LAYER)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0

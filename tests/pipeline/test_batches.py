@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from facetell.edge.manifest import Record
-from facetell.pipeline.batches import CropCache, TrainingBatches, balanced_order
+from facetell.pipeline.batches import SELF_BLEND, CropCache, TrainingBatches, balanced_order, kinds_of_fakes
 
 from ..pictures import pattern, record, save
 
@@ -26,20 +26,26 @@ def batches(crops: tuple[Path, list[Record]], seed: int = 0, epoch: int = 0, bat
     return TrainingBatches(CropCache(*crops), 32, batch_size, seed, epoch, self_blend_share=0, face_px=32)
 
 
-def same(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+def same(one: tuple[np.ndarray, dict[str, np.ndarray]], other: tuple[np.ndarray, dict[str, np.ndarray]]) -> bool:
+    return np.array_equal(one[0], other[0]) and all(np.array_equal(one[1][name], other[1][name]) for name in one[1])
 
 
 def test_a_batch_is_what_the_network_takes(crops) -> None:
-    images, labels = batches(crops)[0]
+    images, truths = batches(crops)[0]
     assert (images.shape, images.dtype) == ((4, 32, 32, 3), np.float32)
-    assert (labels.shape, labels.dtype) == ((4, 1), np.float32)
+    assert {name: (truth.shape, truth.dtype) for name, truth in truths.items()} == {
+        "p_fake": ((4, 1), np.float32),
+        "kind": ((4, 2), np.float32),
+    }
+    assert np.array_equal(truths["kind"][:, 1:], truths["p_fake"])
+    assert truths["kind"].sum(axis=1).tolist() == [1, 1, 1, 1]
     assert images.min() >= 0
     assert images.max() > 100  # not scaled: the network takes 0..255
 
 
 def test_each_picture_has_its_own_label_and_half_are_fake(crops) -> None:
-    for images, labels in (batches(crops)[index] for index in range(3)):
+    for images, truths in (batches(crops)[index] for index in range(3)):
+        labels = truths["p_fake"]
         assert [bool(image.mean() > 95) for image in images] == [bool(label) for label in labels[:, 0]]
         assert labels.mean() == 0.5
 
@@ -75,10 +81,18 @@ def test_only_whole_batches_count_but_one_there_always_is(crops, batch_size: int
 def test_a_share_of_the_fakes_gives_way_to_self_blends(crops, share: float, blended: int) -> None:
     """Fakes are bright and reals dark here, so a self-blend shows by its light."""
     made = [TrainingBatches(CropCache(*crops), 32, 12, seed, 0, share, 32)[0] for seed in range(20)]
-    for _, labels in made:
-        assert labels.sum() == 6
-    bright = [(images.mean(axis=(1, 2, 3)) > 95)[labels[:, 0] == 1].sum() for images, labels in made]
+    for _, truths in made:
+        assert truths["p_fake"].sum() == 6
+        assert truths["kind"].sum(axis=1).tolist() == [1] * 12
+    bright = [(images.mean(axis=(1, 2, 3)) > 95)[truths["p_fake"][:, 0] == 1].sum() for images, truths in made]
+    assert [int(truths["kind"][:, 1].sum()) for _, truths in made] == bright  # the source's own fakes
     assert np.mean(bright) == pytest.approx(6 - blended, abs=0.6 if share == 0.5 else 0)
+
+
+def test_kinds_are_the_sources_of_fakes_and_self_blends() -> None:
+    records = records_of({"b": (3, 2), "c": (4, 0), "a": (0, 1)})
+    assert kinds_of_fakes(records, 0) == ["a", "b"]
+    assert kinds_of_fakes(records, 0.2) == ["a", "b", SELF_BLEND]
 
 
 SETS = {

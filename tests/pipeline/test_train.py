@@ -17,7 +17,7 @@ from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
 from facetell.edge.run import Run
 from facetell.edge.scoring import score_crops
-from facetell.pipeline.backbones import BACKBONE_LAYER, BACKBONES, build_model
+from facetell.pipeline.backbones import BACKBONE_LAYER, BACKBONES, HEAD_LAYER, build_network, detector
 from facetell.pipeline.commands import train as train_command
 from facetell.pipeline.train import TrainSettings, default_epochs, train
 from facetell.tools.cli import run as facetell
@@ -112,7 +112,7 @@ def test_the_best_epoch_is_kept(run: Path, crops: Path) -> None:
 def test_the_h5_file_is_the_same_model(run: Path, crops: Path) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
     whole: Any = keras.saving.load_model(run / "model.keras", compile=False)
-    loaded = build_model(weights="none", name="cnn")
+    loaded: Any = detector(build_network(weights="none", name="cnn"))
     loaded.load_weights(run / "model.weights.h5")
     of_keras, of_h5 = (model.predict_on_batch(images) for model in (whole, loaded))
     assert of_h5 == pytest.approx(of_keras, abs=1e-6)
@@ -224,7 +224,7 @@ def test_a_stopped_training_keeps_its_schedule(stopped_twice) -> None:
 
 def test_the_head_phase_leaves_the_backbone_alone(stopped_twice, small_weights: Path) -> None:
     _, _, (after_head, _) = stopped_twice
-    backbone: Any = build_model(32, str(small_weights)).get_layer(BACKBONE_LAYER)
+    backbone: Any = build_network(32, str(small_weights)).get_layer(BACKBONE_LAYER)
     before = [weight.numpy() for weight in backbone.weights]
     assert len(after_head) == len(before) > 200
     for (name, weight), wanted in zip(after_head.items(), before, strict=True):
@@ -242,7 +242,7 @@ def test_only_the_last_layers_are_opened(
 ) -> None:
     train(small_crops, tmp_path / "run", replace(settings, epochs=1, head_epochs=0, open_layers=20))
     after: Any = keras.saving.load_model(tmp_path / "run" / "model.keras").get_layer(BACKBONE_LAYER)
-    before: Any = build_model(32, str(small_weights)).get_layer(BACKBONE_LAYER)
+    before: Any = build_network(32, str(small_weights)).get_layer(BACKBONE_LAYER)
     changed = [
         place
         for place, (one, other) in enumerate(zip(before.layers, after.layers, strict=True))
@@ -291,7 +291,7 @@ def test_the_head_can_be_held_small(tmp_path: Path, small_crops: Path) -> None:
         settings = TrainSettings("cnn", epochs=3, batch_size=4, head_l2=head_l2, learning_rate=0.02)
         train(small_crops, tmp_path / str(head_l2), settings)
         model: Any = keras.saving.load_model(tmp_path / str(head_l2) / "model.keras")
-        sizes.append(np.abs(model.get_layer("p_fake").kernel.numpy()).mean())
+        sizes.append(np.abs(model.get_layer(HEAD_LAYER).kernel.numpy()).mean())
     assert sizes[1] < sizes[0] / 2
 
 
