@@ -150,12 +150,46 @@ def test_the_same_fine_tune_gives_the_same_bytes(mobilenet_v3: bytes) -> None:
     assert first == second
 
 
+@pytest.fixture(scope="session")
+def three_scores() -> bytes:
+    """A network whose head has three scores, of which the highest counts, as training with three kinds of fakes has."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIZE_PX, SIZE_PX, 3))
+    features = keras.layers.Conv2D(8, 16, strides=16, activation="relu")(keras.layers.Rescaling(1 / 16, -8)(image))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(400, 3, activation="relu")(features))
+    head = keras.layers.Dense(3)
+    scores = keras.layers.Reshape((1, 3, 1))(head(features))
+    head.set_weights([head.get_weights()[0], np.array([-0.08, 0, 0.25])])  # now one is the highest, now another
+    highest = keras.layers.Flatten()(keras.layers.MaxPooling2D((1, 3))(scores))
+    return convert(keras.Model(image, keras.layers.Activation("sigmoid")(highest)), ["float32"])["float32"]
+
+
+def test_of_several_scores_the_highest_counts_in_8_bits_too(three_scores: bytes) -> None:
+    graph, images = quantised(three_scores), pictures(8, seed=1)
+    assert {step.kind for step in graph.operations if step.int8} == {"CONV_2D"}
+    _, logits = Simulation(graph).run(np.stack(images).astype(np.float32), rounded=False)
+    highest = logits.numpy().max(axis=1)
+    assert len(set(logits.numpy().argmax(axis=1))) > 1
+    assert 1 / (1 + np.exp(-highest)) == pytest.approx(scores(three_scores, images), abs=1e-3)
+    for runtime in installed_runtimes():
+        drift = np.abs(scores(int8_file(graph), images, runtime) - scores(three_scores, images, runtime))
+        assert drift.mean() < 0.02, runtime
+
+
+def test_several_scores_run_as_one_delegate(three_scores: bytes) -> None:
+    assert delegates(three_scores) == delegates(int8_file(quantised(three_scores))) == 1
+
+
+def delegates(content: bytes) -> int:
+    """Return into how many pieces XNNPACK takes a model."""
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    return [step["op_name"] for step in interpreter._get_ops_details()].count("DELEGATE")
+
+
 def test_the_shipped_files_run_as_one_delegate(bundle: Bundle) -> None:
-    interpreters = pytest.importorskip("ai_edge_litert.interpreter")
     for precision, classifier in bundle.classifiers.items():
-        interpreter = interpreters.Interpreter(model_content=classifier.content, num_threads=1)
-        interpreter.allocate_tensors()
-        assert [step["op_name"] for step in interpreter._get_ops_details()].count("DELEGATE") == 1, precision
+        assert delegates(classifier.content) == 1, precision
 
 
 @pytest.mark.parametrize(
