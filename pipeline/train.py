@@ -179,13 +179,13 @@ def default_epochs(pictures: int) -> int:
 
 
 def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[[float], None]) -> tuple[float, float]:
-    """Train for one epoch and return its loss and accuracy."""
+    """Train for one epoch and return loss and accuracy of p_fake, as the validation has them."""
     display: Any = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: on_share((batch + 1) / len(batches))
     )
     quiet: Any = 0  # Keras' own hint says str
     history = model.fit(batches, verbose=quiet, shuffle=False, callbacks=[display]).history
-    return history["loss"][0], history["p_fake_accuracy"][0]
+    return history["p_fake_loss"][0], history["p_fake_accuracy"][0]
 
 
 def _new_model(settings: TrainSettings, size_px: int, kinds: int) -> keras.Model:
