@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from ..edge.errors import DatasetError
 
+PIXELS_LAYER = "pixels"
 BACKBONE_LAYER = "backbone"
 HEAD_LAYER = "scores"
 DROPOUT = 0.2
@@ -41,13 +42,11 @@ class Backbone:
 
 
 def _small_cnn(
-    input_shape: tuple[int, int, int], include_top: bool, weights: None, pooling: str, name: str
+    input_shape: tuple[int | None, ...], include_top: bool, weights: None, pooling: str, name: str
 ) -> keras.Model:
     """Return three convolutions of 128-pixel faces, as beginners' notebooks have them."""
     image = keras.Input(input_shape)
-    x: Any = image
-    if input_shape[0] != CNN_SIZE_PX:
-        x = keras.layers.Resizing(CNN_SIZE_PX, CNN_SIZE_PX)(x)
+    x: Any = keras.layers.Resizing(CNN_SIZE_PX, CNN_SIZE_PX)(image)
     for filters in (32, 64, 128):
         x = keras.layers.Conv2D(filters, 3, activation="relu", padding="same")(x)
         x = keras.layers.MaxPooling2D()(x)
@@ -73,13 +72,12 @@ def default_weights(backbone: str) -> str:
 
 
 def build_network(
-    size_px: int = 224,
     weights: str | None = None,
     name: str = "mobilenet_v3_small",
     head_l2: float = 0.0,
     kinds: int = 1,
 ) -> keras.Model:
-    """Return an untrained network for training: (B, S, S, 3) float32 RGB 0..255 in, p_fake (B, 1) and kind out.
+    """Return an untrained network for training: (B, S, S, 3) float32 RGB 0..255 of any S, to p_fake (B, 1) and kind.
 
     The head has a score for each kind of fake, against being real. kind (B, 1 + kinds) has the probability of being
     real and of each kind; p_fake is the sum of the latter. weights is 'imagenet' (downloaded by Keras), 'none', a file
@@ -88,7 +86,7 @@ def build_network(
     Raises DatasetError when the weights cannot be loaded.
     """
     known = BACKBONES[name]
-    shape = (size_px, size_px, 3)
+    shape = (None, None, 3)
     backbone: Any = known.build(input_shape=shape, include_top=False, weights=None, pooling="avg", name=BACKBONE_LAYER)
     _load_weights(backbone, name, weights or default_weights(name))
     for layer in backbone.layers:
@@ -104,7 +102,7 @@ def build_network(
     pixels = image
     if known.scale != (1.0,):
         scale, offset = np.array(known.scale, np.float32), np.array(known.offset, np.float32)
-        pixels = keras.layers.Rescaling(scale, offset, name="pixels")(image)  # pyright: ignore[reportArgumentType]
+        pixels = keras.layers.Rescaling(scale, offset, name=PIXELS_LAYER)(image)  # pyright: ignore[reportArgumentType]
     features = keras.layers.Dropout(DROPOUT)(backbone(pixels))
     penalty = keras.regularizers.L2(head_l2) if head_l2 else None
     scores = keras.layers.Dense(kinds, kernel_regularizer=penalty, name=HEAD_LAYER)(features)
@@ -116,17 +114,21 @@ def build_network(
     return keras.Model(image, outputs, name="facetell")
 
 
-def detector(network: Any) -> Any:
+def detector(network: Any, size_px: int) -> Any:
     """Return what is used of a trained network, its weights shared: (B, S, S, 3) float32 RGB 0..255 to p_fake (B, 1).
 
     The highest of the kinds' scores counts: nearly what all of them come to, and temperature and bias have a place in
     the head's weights.
     """
-    scores = network.get_layer(HEAD_LAYER).output
+    image = keras.Input((size_px, size_px, 3), name="image")
+    scores: Any = image
+    for layer in network.layers:
+        if layer.name in (PIXELS_LAYER, BACKBONE_LAYER, HEAD_LAYER):
+            scores = layer(scores)
     if (kinds := scores.shape[-1]) > 1:
         row = keras.layers.Reshape((1, kinds, 1))(scores)  # a pooling, since every runtime is fast at that
         scores = keras.layers.Flatten()(keras.layers.MaxPooling2D((1, kinds))(row))
-    return keras.Model(network.input, keras.layers.Activation("sigmoid", name="p_fake")(scores), name="facetell")
+    return keras.Model(image, keras.layers.Activation("sigmoid", name="p_fake")(scores), name="facetell")
 
 
 def load_model(path: Path) -> Any:
@@ -193,8 +195,9 @@ def _load_weights(backbone: keras.Model, name: str, weights: str) -> None:
         elif not BACKBONES[name].has_imagenet:
             raise DatasetError(f"there are no ImageNet weights of {name}; give --weights none, or a file")
         else:
-            shape = backbone.input_shape[1:]
-            downloaded = BACKBONES[name].build(input_shape=shape, include_top=False, weights="imagenet", pooling="avg")
+            downloaded = BACKBONES[name].build(
+                input_shape=(224, 224, 3), include_top=False, weights="imagenet", pooling="avg"
+            )
             backbone.set_weights(downloaded.get_weights())
     except DatasetError:
         raise

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import psutil
@@ -46,16 +47,17 @@ SELF_BLEND = "self-blend"
 class TrainingBatches(keras.utils.PyDataset):
     """One epoch of augmented batches, every other crop a fake: what build_network takes and should give for it.
 
-    Images are (B, S, S, 3) float32 RGB 0..255; p_fake is (B, 1) and kind, real or one of kinds_of_fakes, (B, 1 + K),
-    float32 0 or 1. Every batch depends on seed, epoch and its index alone, so that a resumed run sees what a whole one
-    would have. A share of the fakes gives way to self-blends of the real faces in the same batch; their face boxes are
-    the middle face_px squares of the crops.
+    Images are (B, shown_px, shown_px, 3) float32 RGB 0..255: views of size_px, shrunken. p_fake is (B, 1) and kind,
+    real or one of kinds_of_fakes, (B, 1 + K), float32 0 or 1. Every batch depends on seed, epoch and its index alone,
+    so that a resumed run sees what a whole one would have. A share of the fakes gives way to self-blends of the real
+    faces in the same batch; their face boxes are the middle face_px squares of the crops.
     """
 
     def __init__(
         self,
         crops: CropCache,
         size_px: int,
+        shown_px: int,
         batch_size: int,
         seed: int,
         epoch: int,
@@ -63,7 +65,7 @@ class TrainingBatches(keras.utils.PyDataset):
         face_px: float,
     ):
         super().__init__(workers=2, max_queue_size=8)
-        self._crops, self._size_px, self._batch_size = crops, size_px, batch_size
+        self._crops, self._size_px, self._shown_px, self._batch_size = crops, size_px, shown_px, batch_size
         self._self_blend_share, self._face_px = self_blend_share, face_px
         self._seed = (seed, epoch)
         self._kinds = kinds_of_fakes(crops.records, self_blend_share)
@@ -84,7 +86,10 @@ class TrainingBatches(keras.utils.PyDataset):
             crop, kind = self._crops[number], record.source if record.is_fake else "real"
             if record.is_fake and real and rng.random() < self._self_blend_share:
                 crop, kind = self_blend(self._crops[rng.choice(real)], self._face_px, rng), SELF_BLEND
-            images.append(augment(crop, self._size_px, rng))
+            view = augment(crop, self._size_px, rng)
+            if self._shown_px != self._size_px:
+                view = cv2.resize(view, (self._shown_px, self._shown_px), interpolation=cv2.INTER_AREA)
+            images.append(view)
             kinds.append(kind)
         truth = np.array([[kind == name for name in self._kinds] for kind in kinds], np.float32)
         is_real = 1 - truth.sum(axis=1, keepdims=True)

@@ -36,6 +36,8 @@ _PLAN = "train.json"
 _CHECKPOINTS = "checkpoints"
 _PACKAGES = ("tensorflow", "keras", "mediapipe", "numpy", "opencv-python-headless", "pillow", "facetell")
 _WARMUP_SHARE = 0.05
+_SMALL_SHARE = 2 / 3
+_SMALL_SCALE = 5 / 7
 _KIND_WEIGHT = 0.3
 
 
@@ -75,6 +77,7 @@ class EpochRow:
 
     epoch: int
     phase: str
+    size_px: int
     learning_rate: float
     loss: float
     accuracy: float
@@ -114,23 +117,25 @@ def train(
     plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
     # Before the folder is claimed: a typo in weights must leave nothing behind.
     kinds = len(kinds_of_fakes(training, settings.self_blend_share))
-    new_model = None if (output / _PLAN).exists() else _new_model(settings, size_px, kinds)
+    new_model = None if (output / _PLAN).exists() else _new_model(settings, kinds)
     claim_folder(output, _PLAN, plan, beside=("dataset", "crops"))
     if (output / RUN_FILE).exists():
         if h5:
             _save(load_model(output / MODEL_FILE).save_weights, output / H5_FILE)
         return Run.read(output)
-    model, history = _resume(output) or (new_model or _new_model(settings, size_px, kinds), [])
+    model, history = _resume(output) or (new_model or _new_model(settings, kinds), [])
     speed_up(model)
-    used = detector(model)
+    used = detector(model, size_px)
     cache = CropCache(crops, training)
     labels = np.array([record.is_fake for record in validation])
     for epoch in range(len(history), epochs):
-        if _is_exhausted(history, settings.patience_share * epochs):
+        at_full_size = [row for row in history if row.size_px == size_px]
+        if _is_exhausted(at_full_size, settings.patience_share * epochs):
             break
         started = time.monotonic()
+        shown_px = training_size_px(size_px, epoch, epochs)
         batches = TrainingBatches(
-            cache, size_px, settings.batch_size, settings.seed, epoch, settings.self_blend_share, face_px
+            cache, size_px, shown_px, settings.batch_size, settings.seed, epoch, settings.self_blend_share, face_px
         )
         seed_dropout(model, settings.seed, epoch)
         if epoch in (0, settings.head_epochs):
@@ -141,6 +146,7 @@ def train(
         row = EpochRow(
             epoch=epoch + 1,
             phase="head" if epoch < settings.head_epochs else "whole",
+            size_px=shown_px,
             learning_rate=float(model.optimizer.learning_rate),
             loss=loss,
             accuracy=accuracy,
@@ -178,6 +184,15 @@ def default_epochs(pictures: int) -> int:
     return min(max(round(380_000 / pictures), 12), 30)
 
 
+def training_size_px(size_px: int, epoch: int, epochs: int) -> int:
+    """Return the side of the pictures shown in an epoch, counted from 0: smaller in the first two thirds.
+
+    Progressive resizing (Tan and Le 2021, arXiv:2104.00298): most is learnt from small pictures in half the time, and
+    the last epochs get the network used to the size it will see. Sizes are multiples of 32, as strides halve them.
+    """
+    return round(size_px * _SMALL_SCALE / 32) * 32 if epoch < epochs * _SMALL_SHARE else size_px
+
+
 def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[[float], None]) -> tuple[float, float]:
     """Train for one epoch and return loss and accuracy of p_fake, as the validation has them."""
     display: Any = keras.callbacks.LambdaCallback(
@@ -188,9 +203,9 @@ def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[
     return history["p_fake_loss"][0], history["p_fake_accuracy"][0]
 
 
-def _new_model(settings: TrainSettings, size_px: int, kinds: int) -> keras.Model:
+def _new_model(settings: TrainSettings, kinds: int) -> keras.Model:
     keras.utils.set_random_seed(settings.seed)
-    model = build_network(size_px, settings.weights, settings.backbone, settings.head_l2, kinds)
+    model = build_network(settings.weights, settings.backbone, settings.head_l2, kinds)
     layers = len(model.get_layer(BACKBONE_LAYER).layers)
     if settings.open_layers is not None and settings.open_layers > layers:
         raise DatasetError(f"{settings.backbone} has {layers} layers; {settings.open_layers} of them cannot be opened")
@@ -269,7 +284,12 @@ def _write_history(path: Path, history: list[EpochRow]) -> None:
 def _read_history(path: Path) -> list[EpochRow]:
     with path.open(newline="") as file:
         return [
-            EpochRow(int(row["epoch"]), row["phase"], *(float(row[field.name]) for field in fields(EpochRow)[2:]))
+            EpochRow(
+                int(row["epoch"]),
+                row["phase"],
+                int(row["size_px"]),
+                *(float(row[field.name]) for field in fields(EpochRow)[3:]),
+            )
             for row in csv.DictReader(file)
         ]
 

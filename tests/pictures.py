@@ -103,7 +103,7 @@ def warm_weights(path: Path, crops: Path, size_px: int) -> Path:
     from facetell.pipeline.backbones import BACKBONE_LAYER, build_network
 
     keras.utils.set_random_seed(1)
-    backbone: Any = build_network(size_px, "none").get_layer(BACKBONE_LAYER)
+    backbone: Any = build_network("none").get_layer(BACKBONE_LAYER)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0

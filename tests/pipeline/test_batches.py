@@ -23,7 +23,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]
 
 
 def batches(crops: tuple[Path, list[Record]], seed: int = 0, epoch: int = 0, batch_size: int = 4) -> TrainingBatches:
-    return TrainingBatches(CropCache(*crops), 32, batch_size, seed, epoch, self_blend_share=0, face_px=32)
+    return TrainingBatches(CropCache(*crops), 32, 32, batch_size, seed, epoch, self_blend_share=0, face_px=32)
 
 
 def same(one: tuple[np.ndarray, dict[str, np.ndarray]], other: tuple[np.ndarray, dict[str, np.ndarray]]) -> bool:
@@ -59,6 +59,13 @@ def test_crops_are_decoded_once_while_there_is_room(crops, limit_bytes: int, kep
     assert sum(one is other for one, other in zip(first, again, strict=True)) == kept
 
 
+def test_pictures_can_be_shown_smaller(crops) -> None:
+    """The same views: nothing is cut off."""
+    full, small = (TrainingBatches(CropCache(*crops), 32, shown, 4, 0, 0, 0, 32)[0][0] for shown in (32, 16))
+    assert small.shape == (4, 16, 16, 3)
+    assert np.abs(full.reshape(4, 16, 2, 16, 2, 3).mean(axis=(2, 4)) - small).max() <= 1
+
+
 def test_seed_epoch_and_index_alone_decide(crops) -> None:
     one, other = batches(crops, seed=3, epoch=2), batches(crops, seed=3, epoch=2)
     backwards = [other[index] for index in reversed(range(3))][::-1]
@@ -80,7 +87,7 @@ def test_only_whole_batches_count_but_one_there_always_is(crops, batch_size: int
 @pytest.mark.parametrize(("share", "blended"), [(0, 0), (0.5, 3), (1, 6)])
 def test_a_share_of_the_fakes_gives_way_to_self_blends(crops, share: float, blended: int) -> None:
     """Fakes are bright and reals dark here, so a self-blend shows by its light."""
-    made = [TrainingBatches(CropCache(*crops), 32, 12, seed, 0, share, 32)[0] for seed in range(20)]
+    made = [TrainingBatches(CropCache(*crops), 32, 32, 12, seed, 0, share, 32)[0] for seed in range(20)]
     for _, truths in made:
         assert truths["p_fake"].sum() == 6
         assert truths["kind"].sum(axis=1).tolist() == [1] * 12

@@ -25,7 +25,7 @@ from facetell.tools.cli import run as facetell
 from ..pictures import tree
 
 COLUMNS = [
-    *("epoch", "phase", "learning_rate", "loss", "accuracy"),
+    *("epoch", "phase", "size_px", "learning_rate", "loss", "accuracy"),
     *("validation_loss", "validation_accuracy", "validation_auc", "duration_s", "pictures_per_s"),
 ]
 
@@ -64,6 +64,7 @@ def test_a_run_leaves_a_model_its_history_and_its_curves(run: Path) -> None:
     assert not (run / "checkpoints").exists()
     assert list(history_of(run)[0]) == COLUMNS
     assert [row["phase"] for row in history_of(run)] == ["head"] + ["whole"] * 5
+    assert [row["size_px"] for row in history_of(run)] == ["160"] * 4 + ["224"] * 2
     with Image.open(run / "curves.png") as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 300
@@ -112,7 +113,7 @@ def test_the_best_epoch_is_kept(run: Path, crops: Path) -> None:
 def test_the_h5_file_is_the_same_model(run: Path, crops: Path) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
     whole: Any = keras.saving.load_model(run / "model.keras", compile=False)
-    loaded: Any = detector(build_network(weights="none", name="cnn"))
+    loaded: Any = detector(build_network(weights="none", name="cnn"), 224)
     loaded.load_weights(run / "model.weights.h5")
     of_keras, of_h5 = (model.predict_on_batch(images) for model in (whole, loaded))
     assert of_h5 == pytest.approx(of_keras, abs=1e-6)
@@ -224,7 +225,7 @@ def test_a_stopped_training_keeps_its_schedule(stopped_twice) -> None:
 
 def test_the_head_phase_leaves_the_backbone_alone(stopped_twice, small_weights: Path) -> None:
     _, _, (after_head, _) = stopped_twice
-    backbone: Any = build_network(32, str(small_weights)).get_layer(BACKBONE_LAYER)
+    backbone: Any = build_network(str(small_weights)).get_layer(BACKBONE_LAYER)
     before = [weight.numpy() for weight in backbone.weights]
     assert len(after_head) == len(before) > 200
     for (name, weight), wanted in zip(after_head.items(), before, strict=True):
@@ -242,7 +243,7 @@ def test_only_the_last_layers_are_opened(
 ) -> None:
     train(small_crops, tmp_path / "run", replace(settings, epochs=1, head_epochs=0, open_layers=20))
     after: Any = keras.saving.load_model(tmp_path / "run" / "model.keras").get_layer(BACKBONE_LAYER)
-    before: Any = build_network(32, str(small_weights)).get_layer(BACKBONE_LAYER)
+    before: Any = build_network(str(small_weights)).get_layer(BACKBONE_LAYER)
     changed = [
         place
         for place, (one, other) in enumerate(zip(before.layers, after.layers, strict=True))
