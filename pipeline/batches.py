@@ -34,9 +34,8 @@ class CropCache:
         if index in self._kept:
             return self._kept[index]
         crop = read_crop(self._crops, self.records[index])
-        if crop.nbytes <= self._room_bytes:
+        if crop.nbytes <= self._room_bytes and self._kept.setdefault(index, crop) is crop:  # not another thread's
             self._room_bytes -= crop.nbytes
-            self._kept[index] = crop
         return crop
 
 

@@ -174,7 +174,7 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.option(
     "--self-blends",
     type=NumberRange(0, 1),
-    default=0.0,
+    default=0.25,
     show_default=True,
     help="Share of the fakes that are made on the fly, of a real face blended into itself.",
 )

@@ -36,7 +36,6 @@ _PLAN = "train.json"
 _CHECKPOINTS = "checkpoints"
 _PACKAGES = ("tensorflow", "keras", "mediapipe", "numpy", "opencv-python-headless", "pillow", "facetell")
 _WARMUP_SHARE = 0.05
-_SMALL_SHARE = 2 / 3
 _SMALL_SCALE = 5 / 7
 _KIND_WEIGHT = 0.3
 
@@ -65,7 +64,7 @@ class TrainSettings:
     patience_share: float = 1 / 3
     """Share of all epochs without a better validation AUC after which training stops."""
     seed: int = 0
-    self_blend_share: float = 0.0
+    self_blend_share: float = 0.25
     """Of the fakes shown, how many give way to real faces blended into themselves."""
     leave_out: tuple[str, ...] = ()
     """Sources whose fakes are neither trained nor validated with, to see how well unseen ones are told."""
@@ -190,7 +189,7 @@ def training_size_px(size_px: int, epoch: int, epochs: int) -> int:
     Progressive resizing (Tan and Le 2021, arXiv:2104.00298): most is learnt from small pictures in half the time, and
     the last epochs get the network used to the size it will see. Sizes are multiples of 32, as strides halve them.
     """
-    return round(size_px * _SMALL_SCALE / 32) * 32 if epoch < epochs * _SMALL_SHARE else size_px
+    return round(size_px * _SMALL_SCALE / 32) * 32 if epoch < epochs * 2 // 3 else size_px
 
 
 def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[[float], None]) -> tuple[float, float]:

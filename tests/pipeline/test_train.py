@@ -19,7 +19,7 @@ from facetell.edge.run import Run
 from facetell.edge.scoring import score_crops
 from facetell.pipeline.backbones import BACKBONE_LAYER, BACKBONES, HEAD_LAYER, build_network, detector
 from facetell.pipeline.commands import train as train_command
-from facetell.pipeline.train import TrainSettings, default_epochs, train
+from facetell.pipeline.train import TrainSettings, default_epochs, train, training_size_px
 from facetell.tools.cli import run as facetell
 
 from ..pictures import tree
@@ -88,7 +88,7 @@ def test_run_json_says_how_it_was_trained(run: Path, crops: Path) -> None:
         "label_smoothing": 0.05,
         "patience_share": 1,
         "seed": 0,
-        "self_blend_share": 0.0,
+        "self_blend_share": 0.25,
         "leave_out": [],
     }
     assert set(known["versions"]) >= {"python", "tensorflow", "keras", "mediapipe", "numpy", "facetell"}
@@ -117,6 +117,20 @@ def test_the_h5_file_is_the_same_model(run: Path, crops: Path) -> None:
     loaded.load_weights(run / "model.weights.h5")
     of_keras, of_h5 = (model.predict_on_batch(images) for model in (whole, loaded))
     assert of_h5 == pytest.approx(of_keras, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size_px", "epochs", "shown"),
+    [
+        (224, 6, [160] * 4 + [224] * 2),
+        (224, 2, [160, 224]),
+        (224, 1, [224]),
+        (128, 3, [96, 96, 128]),
+        (32, 3, [32, 32, 32]),
+    ],
+)
+def test_the_last_third_sees_the_size_that_is_used(size_px: int, epochs: int, shown: list[int]) -> None:
+    assert [training_size_px(size_px, epoch, epochs) for epoch in range(epochs)] == shown
 
 
 def test_a_finished_run_is_returned_as_it_is(run: Path, crops: Path) -> None:
@@ -262,11 +276,11 @@ def test_more_layers_than_there_are_cannot_be_opened(tmp_path: Path, small_crops
 def test_the_command_line_says_how_to_train(tmp_path: Path, small_crops: Path) -> None:
     options = {"backbone": "cnn", "epochs": 1, "open_layers": 2, "head_l2": 0.5, "batch_size": 4, "seed": 3}
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    words += ["--self-blends", "0.25", "--learning-rate", "0.01"]
+    words += ["--self-blends", "0.5", "--learning-rate", "0.01"]
     assert facetell(["train", str(small_crops), "-o", str(tmp_path / "run"), *words]) == 0
     known = Run.read(tmp_path / "run").arguments
     assert {name: known[name] for name in options} == options
-    assert (known["self_blend_share"], known["learning_rate"], known["weights"]) == (0.25, 0.01, "none")
+    assert (known["self_blend_share"], known["learning_rate"], known["weights"]) == (0.5, 0.01, "none")
 
 
 def test_every_network_can_be_named_on_the_command_line() -> None:
