@@ -154,11 +154,11 @@ def _evaluation(report: dict[str, Any]) -> str:
         for source, m in by_source.items():
             auc = "-" if m["auc"] is None else f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
             cells = [condition, source, f"{m['real']} / {m['fake']}", auc]
-            cells += [_share(m[name]) for name in ("eer", "accuracy_at_threshold", "real_called_fake")]
+            cells += [_share(m.get(name)) for name in ("eer", "accuracy_at_threshold", "real_called_fake")]
             cells += [_share(m[name]) for name in ("fake_called_real", "uncertain")]
             lines.append(f"| {' | '.join(cells)} |")
-    if any(name.endswith(", clips") for by_source in report["results"].values() for name in by_source):
-        lines += ["", "Clips share a label and a group, as the frames of a video do; their score is the mean."]
+    if any(name.endswith(", by group") for by_source in report["results"].values() for name in by_source):
+        lines += ["", "By group, the mean of all faces of one label and one group, as the frames of a video."]
     return "\n".join(lines)
 
 

@@ -22,7 +22,7 @@ from ..edge.calibration import Calibration, is_limited
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError, ModelError
 from ..edge.files import new_folder
-from ..edge.manifest import LABELS, balanced_sample, read_manifest, select, split_sha256
+from ..edge.manifest import LABELS, balanced_sample, read_manifest, select, split_sha256, without_fakes
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import calibrate, score_crops
 from .card import NOTICE, model_card
@@ -85,8 +85,8 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
         )
     records = read_manifest(crops)
     validation = select(records, "validation")
-    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
     labels = np.array([record.is_fake for record in validation])
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
     if (validation_auc := float(roc_auc_score(labels, raw))) < 0.5:
         raise ModelError(
             f"{path} gives fakes lower scores than reals (AUC {validation_auc:.3f} on {len(labels)} crops); "
@@ -143,7 +143,7 @@ class _Export:
     ) -> None:
         self.subject, self.run, self.settings = subject, subject.run, settings
         self.crops, self.folder, self.progress = subject.crops, folder, progress
-        records = read_manifest(self.crops)
+        records = without_fakes(read_manifest(self.crops), self.run.arguments.get("leave_out", ()))
         self.training, self.validation = select(records, "train"), select(records, "validation")
         self.labels = np.array([record.is_fake for record in self.validation])
         self.places = find_places(pythons)

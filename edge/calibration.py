@@ -9,7 +9,8 @@ from itertools import product
 import numpy as np
 
 FALSE_ALARM_SHARE = 0.02
-"""At most this share of the real validation faces of any source is called fake, whatever the condition."""
+"""At most this share of the real validation faces of any source is called fake, under every condition of
+conditions.THRESHOLD_CONDITIONS."""
 
 MISSED_SHARE = 0.10
 """At most this share of the fake validation faces of any source is called real, likewise."""

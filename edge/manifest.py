@@ -99,6 +99,11 @@ def select(records: Iterable[Record], split: str) -> list[Record]:
     return chosen
 
 
+def without_fakes(records: Iterable[Record], sources: Sequence[str]) -> list[Record]:
+    """Return the records less the fakes of some sources, as a training that leaves them out sees them."""
+    return [record for record in records if not (record.is_fake and record.source in sources)]
+
+
 def balanced_sample(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
     """Return at least count records, or all: as many of each source and label, more where others have too few."""
     rng = np.random.default_rng(seed)

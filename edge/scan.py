@@ -34,7 +34,12 @@ def _pictures_below(folder: Path) -> Iterator[Path]:
         yield folder
         return
     for entry in entries:
-        if entry.is_dir():
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a folder that can be listed but not entered
+            yield entry
+            continue
+        if is_folder:
             if not entry.is_symlink():
                 yield from _pictures_below(entry)
         elif entry.suffix.lower() in SUFFIXES:

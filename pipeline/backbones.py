@@ -39,6 +39,8 @@ class Backbone:
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
     has_imagenet: bool = True
+    any_size: bool = True
+    """False where pictures are resized to one size inside, so that smaller ones save nothing."""
 
 
 def _small_cnn(
@@ -62,7 +64,7 @@ BACKBONES = {
         scale=tuple(1 / _IMAGENET_DEVIATION),
         offset=tuple(-255 * _IMAGENET_MEAN / _IMAGENET_DEVIATION),
     ),
-    "cnn": Backbone(_small_cnn, scale=(1 / 255,), has_imagenet=False),
+    "cnn": Backbone(_small_cnn, scale=(1 / 255,), has_imagenet=False, any_size=False),
 }
 
 
@@ -140,10 +142,11 @@ def load_model(path: Path) -> Any:
 
 
 def speed_up(model: Any) -> None:
-    """Let a model train faster on a CPU; what it computes, and what is saved of it, stays as it is.
+    """Let a model train faster on a CPU; what it computes stays as it is, but for rounding, and so does what is saved.
 
     Keras 3 spells batch statistics, hard-swish and their gradients out in elementary operations, each of which goes
     through memory once more; TensorFlow's fused batch norm and a hard-swish with a gradient of its own replace them.
+    The moving variance is then the unbiased one: times N / (N - 1), of the N values a batch has in a channel.
     """
     for layer in model.layers:
         if isinstance(layer, keras.Model):

@@ -39,8 +39,8 @@ class CropCache:
         return crop
 
 
-SELF_BLEND = "self-blend"
-"""Stands among the kinds of fakes beside the names of their sources."""
+SELF_BLEND = "/self-blend"
+"""Stands among the kinds of fakes beside the names of their sources, which hold no slash."""
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -69,6 +69,8 @@ class TrainingBatches(keras.utils.PyDataset):
         self._seed = (seed, epoch)
         self._kinds = kinds_of_fakes(crops.records, self_blend_share)
         self._order = balanced_order(crops.records, np.random.default_rng(self._seed))
+        self._real = [number for number, record in enumerate(crops.records) if not record.is_fake]
+        self.pictures = len(self) * min(batch_size, len(self._order))
 
     def __len__(self) -> int:
         """Return the number of whole batches."""
@@ -79,11 +81,11 @@ class TrainingBatches(keras.utils.PyDataset):
         rng = np.random.default_rng((*self._seed, index))
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         records = [self._crops.records[number] for number in chosen]
-        real = [number for number, record in zip(chosen, records, strict=True) if not record.is_fake]
+        real = [number for number, record in zip(chosen, records, strict=True) if not record.is_fake] or self._real
         images, kinds = [], []
         for number, record in zip(chosen, records, strict=True):
-            crop, kind = self._crops[number], record.source if record.is_fake else "real"
-            if record.is_fake and real and rng.random() < self._self_blend_share:
+            crop, kind = self._crops[number], record.source if record.is_fake else None
+            if record.is_fake and rng.random() < self._self_blend_share:
                 crop, kind = self_blend(self._crops[rng.choice(real)], self._face_px, rng), SELF_BLEND
             view = augment(crop, self._size_px, rng)
             if self._shown_px != self._size_px:

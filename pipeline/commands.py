@@ -133,6 +133,8 @@ def crop(
     from ..edge.crops import MARGIN_RATIO, CropSettings
     from .crop import crop as crop_faces
 
+    if pre_cropped and margin_ratio:
+        raise click.UsageError("--margin-ratio says how faces are cut; with --pre-cropped they are not")
     settings = CropSettings(
         input_size_px=size_px, margin_ratio=margin_ratio or MARGIN_RATIO, faces=faces, pre_cropped=pre_cropped
     )

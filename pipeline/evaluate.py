@@ -18,7 +18,7 @@ from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
 from .backbones import load_model
-from .metrics import Metrics, measure, metrics_table, per_clip, source_groups
+from .metrics import BY_GROUP, Metrics, measure, metrics_table, per_group, source_groups
 from .plots import plot_confusion, plot_reliability, plot_roc, plot_scores, plot_worst
 
 REPORT_JSON = "report.json"
@@ -41,7 +41,7 @@ class Report:
     pictures: int
     thresholds: Thresholds
     results: dict[str, dict[str, Metrics]]
-    """Condition -> one of metrics.source_groups, also followed by ', clips' -> metrics."""
+    """Condition -> one of metrics.source_groups, also followed by BY_GROUP -> metrics."""
     confusion: dict[str, dict[str, int]]
     """Label -> verdict -> number of clean pictures, at the thresholds."""
 
@@ -77,8 +77,8 @@ def evaluate(
         raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
     model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
-    groups = source_groups(np.array([record.source for record in records]), labels)
-    clips = np.array([f"{record.label} {record.group}" for record in records])
+    sets = source_groups(np.array([record.source for record in records]), labels)
+    groups = np.array([f"{record.label} {record.group}" for record in records])
     p_fake, results = {}, {}
     for name, change in CONDITIONS.items():
         progress(name)
@@ -86,11 +86,11 @@ def evaluate(
             score_crops(model.predict_on_batch, crops, records, run.input_size_px, change)
         )
         results[name] = {}
-        for group, chosen in groups.items():
+        for title, chosen in sets.items():
             scores, truth = p_fake[name][chosen], labels[chosen]
-            results[name][group] = measure(scores, truth, run.thresholds)
-            if len(np.unique(clips[chosen])) < len(scores):
-                results[name][f"{group}, clips"] = measure(*per_clip(scores, truth, clips[chosen]), run.thresholds)
+            results[name][title] = measure(scores, truth, run.thresholds)
+            if len(np.unique(groups[chosen])) < len(scores):
+                results[name][title + BY_GROUP] = measure(*per_group(scores, truth, groups[chosen]), run.thresholds)
     clean = p_fake["clean"]
     report = Report(
         run=run_folder.resolve().name,
@@ -129,8 +129,8 @@ def markdown(report: Report) -> str:
         f"{thresholds.chosen_at}.",
         "",
         "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are",
-        "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too. A clip has",
-        "one label and one group, as the frames of a video have; its score is their mean.",
+        "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too. By group, the",
+        "mean score of all faces of one label and one group is measured: of a clip, where groups are videos.",
         "",
         *metrics_table(report.results),
         "",

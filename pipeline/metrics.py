@@ -9,6 +9,9 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc
 
 from ..edge.calibration import Thresholds
 
+BY_GROUP = ", by group"
+"""Stands behind a set's name where the means of groups are measured: of clips, where groups are videos."""
+
 _BOOTSTRAPS = 1000
 
 
@@ -75,10 +78,10 @@ def source_groups(sources: np.ndarray, is_fake: np.ndarray) -> dict[str, np.ndar
     return groups | {"all": np.ones(len(sources), bool)}
 
 
-def per_clip(p_fake: np.ndarray, is_fake: np.ndarray, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean p_fake (C,) and the label (C,) of each clip, from its frames' (N,) and the clip each is of."""
-    _, first, clip, frames = np.unique(clips, return_index=True, return_inverse=True, return_counts=True)
-    return np.bincount(clip, p_fake) / frames, is_fake[first]
+def per_group(p_fake: np.ndarray, is_fake: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean p_fake (G,) and the label (G,) of each group, from its faces' (N,) and the group each is of."""
+    _, first, group, faces = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    return np.bincount(group, p_fake) / faces, is_fake[first]
 
 
 def equal_error_rate(p_fake: np.ndarray, is_fake: np.ndarray) -> float:

@@ -20,10 +20,19 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError
 from ..edge.files import claim_folder, replacing
-from ..edge.manifest import Record, read_manifest, select, split_sha256, write_manifest
+from ..edge.manifest import Record, read_manifest, select, split_sha256, without_fakes, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
 from ..edge.scoring import calibrate, score_crops
-from .backbones import BACKBONE_LAYER, build_network, default_weights, detector, load_model, seed_dropout, speed_up
+from .backbones import (
+    BACKBONE_LAYER,
+    BACKBONES,
+    build_network,
+    default_weights,
+    detector,
+    load_model,
+    seed_dropout,
+    speed_up,
+)
 from .batches import CropCache, TrainingBatches, kinds_of_fakes
 from .plots import plot_history
 
@@ -61,8 +70,6 @@ class TrainSettings:
     """Peak for the whole network; warm-up, then cosine to zero."""
     weight_decay: float = 0.01
     label_smoothing: float = 0.05
-    patience_share: float = 1 / 3
-    """Share of all epochs without a better validation AUC after which training stops."""
     seed: int = 0
     self_blend_share: float = 0.25
     """Of the fakes shown, how many give way to real faces blended into themselves."""
@@ -106,7 +113,7 @@ def train(
     Raises DatasetError when a split lacks a label, a source to be left out has no fakes, or output holds another run.
     """
     records = read_manifest(crops)
-    known = _without_fakes(records, settings.leave_out)
+    known = _known(records, settings.leave_out)
     training, validation = select(known, "train"), select(known, "validation")
     crop_settings = read_crop_settings(crops)
     size_px = crop_settings.input_size_px
@@ -119,6 +126,7 @@ def train(
     new_model = None if (output / _PLAN).exists() else _new_model(settings, kinds)
     claim_folder(output, _PLAN, plan, beside=("dataset", "crops"))
     if (output / RUN_FILE).exists():
+        shutil.rmtree(output / _CHECKPOINTS, ignore_errors=True)  # a kill may have left them
         if h5:
             _save(load_model(output / MODEL_FILE).save_weights, output / H5_FILE)
         return Run.read(output)
@@ -128,11 +136,8 @@ def train(
     cache = CropCache(crops, training)
     labels = np.array([record.is_fake for record in validation])
     for epoch in range(len(history), epochs):
-        at_full_size = [row for row in history if row.size_px == size_px]
-        if _is_exhausted(at_full_size, settings.patience_share * epochs):
-            break
         started = time.monotonic()
-        shown_px = training_size_px(size_px, epoch, epochs)
+        shown_px = training_size_px(size_px, epoch, epochs) if BACKBONES[settings.backbone].any_size else size_px
         batches = TrainingBatches(
             cache, size_px, shown_px, settings.batch_size, settings.seed, epoch, settings.self_blend_share, face_px
         )
@@ -153,7 +158,7 @@ def train(
             validation_accuracy=float(accuracy_score(labels, p_fake >= 0.5)),
             validation_auc=float(roc_auc_score(labels, p_fake)),
             duration_s=round(duration_s, 2),
-            pictures_per_s=round(len(batches) * settings.batch_size / duration_s, 2),
+            pictures_per_s=round(batches.pictures / duration_s, 2),
         )
         if row.validation_auc > max((earlier.validation_auc for earlier in history), default=-1):
             _save(used.save, output / MODEL_FILE)
@@ -164,7 +169,8 @@ def train(
     return _finish(crops, output, records, settings, history, h5)
 
 
-def _without_fakes(records: list[Record], sources: Sequence[str]) -> list[Record]:
+def _known(records: list[Record], sources: Sequence[str]) -> list[Record]:
+    """Return records without the fakes of some sources; raises DatasetError when they have none, or all."""
     with_fakes = {record.source for record in records if record.is_fake}
     if unknown := set(sources) - with_fakes:
         raise DatasetError(
@@ -172,7 +178,7 @@ def _without_fakes(records: list[Record], sources: Sequence[str]) -> list[Record
         )
     if with_fakes and not with_fakes.difference(sources):
         raise DatasetError(f"with {', '.join(sorted(sources))} left out no fakes remain to train on; leave out fewer")
-    return [record for record in records if not (record.is_fake and record.source in sources)]
+    return without_fakes(records, sources)
 
 
 def default_epochs(pictures: int) -> int:
@@ -186,20 +192,20 @@ def default_epochs(pictures: int) -> int:
 def training_size_px(size_px: int, epoch: int, epochs: int) -> int:
     """Return the side of the pictures shown in an epoch, counted from 0: smaller in the first two thirds.
 
-    Progressive resizing (Tan and Le 2021, arXiv:2104.00298): most is learnt from small pictures in half the time, and
-    the last epochs get the network used to the size it will see. Sizes are multiples of 32, as strides halve them.
+    Progressive resizing (Tan and Le 2021, arXiv:2104.00298): most is learnt from small pictures in less time, and the
+    last epochs get the network used to the size it will see. Sizes are multiples of 32, as strides halve them.
     """
     return round(size_px * _SMALL_SCALE / 32) * 32 if epoch < epochs * 2 // 3 else size_px
 
 
 def _fit_epoch(model: keras.Model, batches: TrainingBatches, on_share: Callable[[float], None]) -> tuple[float, float]:
-    """Train for one epoch and return loss and accuracy of p_fake, as the validation has them."""
+    """Train for one epoch and return the cross-entropy and accuracy of p_fake, on augmented pictures."""
     display: Any = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: on_share((batch + 1) / len(batches))
     )
     quiet: Any = 0  # Keras' own hint says str
     history = model.fit(batches, verbose=quiet, shuffle=False, callbacks=[display]).history
-    return history["p_fake_loss"][0], history["p_fake_accuracy"][0]
+    return history["p_fake_binary_crossentropy"][0], history["p_fake_accuracy"][0]
 
 
 def _new_model(settings: TrainSettings, kinds: int) -> keras.Model:
@@ -245,14 +251,9 @@ def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int
             "kind": keras.losses.CategoricalCrossentropy(),
         },
         loss_weights={"p_fake": 1.0, "kind": _KIND_WEIGHT},
-        metrics={"p_fake": ["accuracy"]},
+        metrics={"p_fake": ["accuracy", "binary_crossentropy"]},  # the loss has smoothed labels
         jit_compile=False,  # pyright: ignore[reportArgumentType]  # seven times slower on a CPU
     )
-
-
-def _is_exhausted(history: list[EpochRow], patience: float) -> bool:
-    aucs = [row.validation_auc for row in history]
-    return bool(aucs) and len(aucs) - 1 - int(np.argmax(aucs)) >= patience
 
 
 def _save(save: Callable[[Path], None], path: Path) -> None:
@@ -304,7 +305,7 @@ def _finish(
     """Calibrate the best model on the validation split, draw the curves and write run.json."""
     model = load_model(output / MODEL_FILE)
     crop_settings = read_crop_settings(crops)
-    known = _without_fakes(records, settings.leave_out)
+    known = without_fakes(records, settings.leave_out)
     validation = select(known, "validation")
     raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
     if h5:

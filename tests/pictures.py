@@ -120,7 +120,7 @@ def tiny_run(work: Path) -> Path:
     from facetell.pipeline.train import TrainSettings, train
 
     crops = tiny_crops(work)
-    settings = TrainSettings("cnn", epochs=6, batch_size=8, learning_rate=0.01, patience_share=1)
+    settings = TrainSettings("cnn", epochs=6, batch_size=8, learning_rate=0.01)
     train(crops, work / "run", settings, h5=True)
     if not (work / "run" / "evaluation-test").exists():
         evaluate(work / "run", work / "run" / "evaluation-test")

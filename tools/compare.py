@@ -22,7 +22,7 @@ from ..edge.files import write_text
 from ..edge.run import MODEL_FILE, Run
 from ..pipeline.backbones import load_model
 from ..pipeline.evaluate import REPORT_JSON, SCORES, default_folder, evaluate
-from ..pipeline.metrics import auc_interval, source_groups
+from ..pipeline.metrics import BY_GROUP, auc_interval, source_groups
 from ..pipeline.plots import COLOURS, save_figure
 
 TABLE, FIGURES, PLOT = "comparison.md", "comparison.json", "comparison.png"
@@ -96,11 +96,12 @@ def compare(
 
 def table(rows: Sequence[Compared]) -> list[str]:
     """Return the lines of a Markdown table."""
-    sources, degraded = list(rows[0].auc["clean"]), [name for name in CONDITIONS if name != "clean"]
+    sources, degraded = _sources(rows), [name for name in CONDITIONS if name != "clean"]
     head = ["run", "backbone", *sources, *(f"all, {name}" for name in degraded), "MB", "ms"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for row in rows:
-        clean = [f"{auc:.3f} ({low:.3f}-{high:.3f})" for auc, low, high in row.auc["clean"].values()]
+        aucs = [row.auc["clean"].get(source) for source in sources]
+        clean = [f"{auc[0]:.3f} ({auc[1]:.3f}-{auc[2]:.3f})" if auc else "-" for auc in aucs]
         others = [f"{row.auc[name]['all'][0]:.3f}" for name in degraded]
         cells = [row.name, row.backbone, *clean, *others, f"{row.size_bytes / 1e6:.2f}", f"{row.latency_ms:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
@@ -123,10 +124,14 @@ def _aucs(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Auc]]:
         condition: {
             name: (metrics["auc"], metrics["auc_low"], metrics["auc_high"])
             for name, metrics in by_source.items()
-            if metrics["auc"] is not None
+            if metrics["auc"] is not None and not name.endswith(BY_GROUP)
         }
         for condition, by_source in results.items()
     }
+
+
+def _sources(rows: Sequence[Compared]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.auc["clean"]))
 
 
 def _ensemble(files: Sequence[Path]) -> dict[str, dict[str, Auc]]:
@@ -166,11 +171,12 @@ def _sizes_and_times(runs: Sequence[Path]) -> tuple[list[int], list[float]]:
 
 
 def _plot(rows: Sequence[Compared], path: Path) -> None:
-    sources = list(rows[0].auc["clean"])
+    sources = _sources(rows)
     height = 1.2 + len(sources) * (0.3 + 0.16 * len(rows)) + 0.2 * len(rows)
     figure, axis = plt.subplots(figsize=(8, height), layout="constrained")
     for number, row in enumerate(rows):
-        places = np.arange(len(sources)) + (number - (len(rows) - 1) / 2) * 0.8 / len(rows)
+        places = np.array([sources.index(name) for name in row.auc["clean"]], float)
+        places += (number - (len(rows) - 1) / 2) * 0.8 / len(rows)
         auc, low, high = np.array(list(row.auc["clean"].values())).T
         label = f"{row.name}, {row.size_bytes / 1e6:.1f} MB, {row.latency_ms:.1f} ms"
         colour = COLOURS[number % len(COLOURS)]

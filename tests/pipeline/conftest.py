@@ -13,7 +13,10 @@ from ..pictures import pattern, record, save, warm_weights
 
 @pytest.fixture(scope="session")
 def small_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """16 training, 8 validation and 8 test pictures of 37 px, half of each real: enough to train a network of 32 px."""
+    """16 training, 8 validation and 8 test pictures, half of each real: enough to train a network of 64 px.
+
+    The smallest that is shown smaller pictures first.
+    """
     from facetell.edge.crops import CropSettings
 
     folder = tmp_path_factory.mktemp("small") / "crops"
@@ -24,9 +27,9 @@ def small_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(count)
     ]
     for seed, known in enumerate(records):
-        save(folder / known.path, pattern(seed, 37))
+        save(folder / known.path, pattern(seed, 73))
     write_manifest(folder, records)
-    settings = CropSettings(input_size_px=32, pre_cropped=True)
+    settings = CropSettings(input_size_px=64, pre_cropped=True)
     (folder / "crop.json").write_text(json.dumps({"settings": asdict(settings)}))
     return folder
 
@@ -34,4 +37,4 @@ def small_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_weights(small_crops: Path) -> Path:
     """Backbone weights for small_crops, whose scores differ by picture."""
-    return warm_weights(small_crops.parent / "warm.weights.h5", small_crops, 32)
+    return warm_weights(small_crops.parent / "warm.weights.h5", small_crops, 64)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,23 @@ def test_a_share_of_the_fakes_gives_way_to_self_blends(crops, share: float, blen
     bright = [(images.mean(axis=(1, 2, 3)) > 95)[truths["p_fake"][:, 0] == 1].sum() for images, truths in made]
     assert [int(truths["kind"][:, 1].sum()) for _, truths in made] == bright  # the source's own fakes
     assert np.mean(bright) == pytest.approx(6 - blended, abs=0.6 if share == 0.5 else 0)
+
+
+def test_a_batch_without_reals_blends_others(crops) -> None:
+    alone = TrainingBatches(CropCache(*crops), 32, 32, 1, 0, 0, 1, 32)
+    fakes = [images for images, truths in map(alone.__getitem__, range(12)) if truths["p_fake"][0, 0]]
+    assert len(fakes) == 6
+    assert all(images.mean() < 95 for images in fakes)
+
+
+@pytest.mark.parametrize("source", ["real", "fake", "self-blend"])
+def test_a_set_of_any_name_keeps_its_labels(crops, source: str) -> None:
+    folder, records = crops
+    named = [replace(known, source=source) for known in records]
+    _, truths = TrainingBatches(CropCache(folder, named), 32, 32, 12, 0, 0, 0.5, 32)[0]
+    assert truths["kind"].shape == (12, 3)
+    assert sorted(truths["p_fake"][:, 0]) == [0] * 6 + [1] * 6
+    assert truths["kind"].sum(axis=1).tolist() == [1] * 12
 
 
 def test_kinds_are_the_sources_of_fakes_and_self_blends() -> None:

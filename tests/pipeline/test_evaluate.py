@@ -108,8 +108,8 @@ def test_frames_of_one_video_are_measured_together_too(tmp_path: Path, run: Path
     records = read_manifest(crops)
     write_manifest(tmp_path / "crops", [replace(known, group="raw/video") for known in records])
     clean = evaluate(run, tmp_path / "report", crops=tmp_path / "crops").results["clean"]
-    assert list(clean) == ["raw", "raw, clips", "all", "all, clips"]
-    assert (clean["raw, clips"].real, clean["raw, clips"].fake) == (1, 1)
+    assert list(clean) == ["raw", "raw, by group", "all", "all, by group"]
+    assert (clean["raw, by group"].real, clean["raw, by group"].fake) == (1, 1)
 
 
 @pytest.mark.parametrize("of", ["train", "validation"])

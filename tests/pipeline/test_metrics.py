@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from facetell.edge.calibration import Thresholds
-from facetell.pipeline.metrics import Metrics, auc_interval, measure, per_clip, source_groups
+from facetell.pipeline.metrics import Metrics, auc_interval, measure, per_group, source_groups
 
 THRESHOLDS = Thresholds(real=0.3, fake=0.7, chosen_at="by hand")
 
@@ -95,9 +95,9 @@ def test_the_interval_is_drawn_by_seed() -> None:
     assert auc_interval(*scores(20), seed=1) != auc_interval(*scores(20), seed=2)
 
 
-def test_a_clip_scores_as_its_frames_do_on_average() -> None:
+def test_a_group_scores_as_its_faces_do_on_average() -> None:
     p_fake, is_fake = np.array([0.1, 0.9, 0.3, 0.6, 0.8]), np.array([False, True, False, True, True])
-    means, labels = per_clip(p_fake, is_fake, np.array(["real a", "fake a", "real a", "fake b", "fake a"]))
+    means, labels = per_group(p_fake, is_fake, np.array(["real a", "fake a", "real a", "fake b", "fake a"]))
     assert means == pytest.approx([0.85, 0.6, 0.2])
     assert labels.tolist() == [True, True, False]
 

@@ -14,10 +14,11 @@ pytest.importorskip("tensorflow")
 from sklearn.metrics import roc_auc_score
 
 from facetell.edge.errors import DatasetError
+from facetell.edge.manifest import read_manifest, write_manifest
 from facetell.edge.run import Run
 from facetell.pipeline.train import TrainSettings, train
 from facetell.tools.cli import run as facetell
-from facetell.tools.compare import compare
+from facetell.tools.compare import compare, table
 
 from ..pictures import tree
 
@@ -26,10 +27,13 @@ CONDITIONS = ["clean", "JPEG 50", "half size", "blur", "social media"]
 
 @pytest.fixture(scope="module")
 def runs(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two small networks that were trained on the same crops, from two seeds."""
+    """Two small networks that were trained on the same crops, the fakes frames of one video, from two seeds."""
     folder = tmp_path_factory.mktemp("runs")
+    shutil.copytree(crops, folder / "crops")
+    records = read_manifest(crops)
+    write_manifest(folder / "crops", [replace(r, group="raw/video") if r.is_fake else r for r in records])
     for seed in (1, 2):
-        train(crops, folder / f"seed-{seed}", TrainSettings("cnn", epochs=1, batch_size=8, seed=seed))
+        train(folder / "crops", folder / f"seed-{seed}", TrainSettings("cnn", epochs=1, batch_size=8, seed=seed))
     return [folder / "seed-1", folder / "seed-2"]
 
 
@@ -57,6 +61,7 @@ def test_every_run_and_their_mean_are_measured(compared, runs: list[Path]) -> No
         labels = [row["label"] == "fake" for row in first]
         for row, p_fake in zip(rows, (one, other, (one + other) / 2), strict=True):
             assert list(row.auc) == CONDITIONS
+            assert list(row.auc[condition]) == ["raw", "all"]
             auc, low, high = row.auc[condition]["all"]
             assert auc == pytest.approx(roc_auc_score(labels, p_fake))
             assert low <= auc <= high
@@ -113,6 +118,22 @@ def test_a_report_that_is_not_of_this_split_and_code_is_made_anew(
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
     (row,) = compare([run], tmp_path / "comparison")
     assert row.auc == compared[0][0].auc
+
+
+def test_sets_of_different_names_stand_in_different_columns(compared, runs: list[Path], tmp_path: Path) -> None:
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    path = run / "evaluation-validation" / "report.json"
+    report = json.loads(path.read_text())
+    for by_source in report["results"].values():
+        by_source["renamed"] = by_source.pop("raw")
+    path.write_text(json.dumps(report))
+    rows = compare([runs[1], run], tmp_path / "comparison")
+    head, _, *cells = ([cell.strip() for cell in line.split("|")] for line in table(rows))
+    assert head[3:6] == ["raw", "all", "renamed"]
+    for row, line in zip(rows, cells, strict=True):
+        known = [row.auc["clean"].get(name) for name in head[3:6]]
+        assert [cell[:5] for cell in line[3:6]] == [f"{auc[0]:.3f}" if auc else "-" for auc in known]
+        assert len(line) == len(head)
 
 
 def test_a_run_cannot_be_compared_with_itself(runs: list[Path], tmp_path: Path) -> None:
