@@ -39,7 +39,7 @@ from .plots import plot_history
 HISTORY = "history.csv"
 CURVES = "curves.png"
 H5_FILE = "model.weights.h5"
-"""The weights alone, for detector(build_network(...)).load_weights; Keras 3 reads no whole MobileNetV3 from HDF5."""
+"""The weights alone, for load_weights of a detector of as many kinds; Keras 3 reads no whole MobileNetV3 from HDF5."""
 
 _PLAN = "train.json"
 _CHECKPOINTS = "checkpoints"
