@@ -87,14 +87,16 @@ class TrainingBatches(keras.utils.PyDataset):
             crop, kind = self._crops[number], record.source if record.is_fake else None
             if record.is_fake and rng.random() < self._self_blend_share:
                 crop, kind = self_blend(self._crops[rng.choice(real)], self._face_px, rng), SELF_BLEND
-            view = augment(crop, self._size_px, rng)
-            if self._shown_px != self._size_px:
-                view = cv2.resize(view, (self._shown_px, self._shown_px), interpolation=cv2.INTER_AREA)
-            images.append(view)
+            images.append(shrink(augment(crop, self._size_px, rng), self._shown_px))
             kinds.append(kind)
         truth = np.array([[kind == name for name in self._kinds] for kind in kinds], np.float32)
         is_real = 1 - truth.sum(axis=1, keepdims=True)
         return np.stack(images).astype(np.float32), {"p_fake": 1 - is_real, "kind": np.hstack([is_real, truth])}
+
+
+def shrink(image: np.ndarray, side_px: int) -> np.ndarray:
+    """Return a square (S, S, 3) uint8 picture at side_px, at most S."""
+    return image if len(image) == side_px else cv2.resize(image, (side_px, side_px), interpolation=cv2.INTER_AREA)
 
 
 def kinds_of_fakes(records: Sequence[Record], self_blend_share: float) -> list[str]:

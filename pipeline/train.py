@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from .backbones import (
     seed_dropout,
     speed_up,
 )
-from .batches import CropCache, TrainingBatches, kinds_of_fakes
+from .batches import CropCache, TrainingBatches, kinds_of_fakes, shrink
 from .plots import plot_history
 
 HISTORY = "history.csv"
@@ -105,8 +106,9 @@ def train(
 ) -> Run:
     """Train a detector on the train split of a crops folder and write the run's folder.
 
-    The best epoch by validation AUC becomes model.keras, with calibration and thresholds from the validation split in
-    run.json. A killed training goes on from its last whole epoch when it is called again with the same settings.
+    The best epoch at full size by validation AUC becomes model.keras, with calibration and thresholds from the
+    validation split in run.json. A killed training goes on from its last whole epoch when it is called again with the
+    same settings.
 
     A finished one is returned as it is. The callbacks get the epochs done, or the last one's row, and their number.
 
@@ -132,21 +134,29 @@ def train(
         return Run.read(output)
     model, history = _resume(output) or (new_model or _new_model(settings, kinds), [])
     speed_up(model)
-    used = detector(model, size_px)
-    cache = CropCache(crops, training)
+    at_size = cache(partial(detector, model))
+    training_crops = CropCache(crops, training)
     labels = np.array([record.is_fake for record in validation])
     for epoch in range(len(history), epochs):
         started = time.monotonic()
         shown_px = training_size_px(size_px, epoch, epochs) if BACKBONES[settings.backbone].any_size else size_px
         batches = TrainingBatches(
-            cache, size_px, shown_px, settings.batch_size, settings.seed, epoch, settings.self_blend_share, face_px
+            training_crops,
+            size_px,
+            shown_px,
+            settings.batch_size,
+            settings.seed,
+            epoch,
+            settings.self_blend_share,
+            face_px,
         )
         seed_dropout(model, settings.seed, epoch)
         if epoch in (0, settings.head_epochs):
             _compile(model, settings, epoch, steps=len(batches) * (epochs - epoch))
         loss, accuracy = _fit_epoch(model, batches, lambda share, before=epoch: on_batch(before + share, epochs))
         duration_s = time.monotonic() - started
-        p_fake = score_crops(used.predict_on_batch, crops, validation, size_px)
+        used = at_size(shown_px)
+        p_fake = score_crops(used.predict_on_batch, crops, validation, size_px, partial(shrink, side_px=shown_px))
         row = EpochRow(
             epoch=epoch + 1,
             phase="head" if epoch < settings.head_epochs else "whole",
@@ -160,7 +170,8 @@ def train(
             duration_s=round(duration_s, 2),
             pictures_per_s=round(batches.pictures / duration_s, 2),
         )
-        if row.validation_auc > max((earlier.validation_auc for earlier in history), default=-1):
+        best = max((earlier.validation_auc for earlier in history if earlier.size_px == size_px), default=-1)
+        if shown_px == size_px and row.validation_auc > best:
             _save(used.save, output / MODEL_FILE)
         history.append(row)
         _write_history(output / HISTORY, history)
@@ -192,8 +203,9 @@ def default_epochs(pictures: int) -> int:
 def training_size_px(size_px: int, epoch: int, epochs: int) -> int:
     """Return the side of the pictures shown in an epoch, counted from 0: smaller in the first two thirds.
 
-    Progressive resizing (Tan and Le 2021, arXiv:2104.00298): most is learnt from small pictures in less time, and the
-    last epochs get the network used to the size it will see. Sizes are multiples of 32, as strides halve them.
+    Validation pictures are shown likewise. Progressive resizing (Tan and Le 2021, arXiv:2104.00298): most is learnt
+    from small pictures in less time, and the last epochs get the network used to the size it will see. Sizes are
+    multiples of 32, as strides halve them.
     """
     return round(size_px * _SMALL_SCALE / 32) * 32 if epoch < epochs * 2 // 3 else size_px
 
