@@ -83,8 +83,8 @@ def build_network(
 
     The head has a score for each kind of fake, against being real. kind (B, 1 + kinds) has the probability of being
     real and of each kind; p_fake is the sum of the latter. weights is 'imagenet' (downloaded by Keras), 'none', a file
-    of backbone weights without its top, or None for default_weights; head_l2 is the factor of the L2 penalty on the
-    head's weights.
+    of backbone weights without its top, the model.keras of an earlier run, or None for default_weights; head_l2 is the
+    factor of the L2 penalty on the head's weights.
     Raises DatasetError when the weights cannot be loaded.
     """
     known = BACKBONES[name]
@@ -194,7 +194,10 @@ def _load_weights(backbone: keras.Model, name: str, weights: str) -> None:
         if weights != "imagenet":
             if not Path(weights).is_file():
                 raise DatasetError(f"the weights file {weights} does not exist; wanted a file, imagenet or none")
-            backbone.load_weights(weights)
+            if weights.endswith(".keras"):
+                backbone.set_weights(load_model(Path(weights)).get_layer(BACKBONE_LAYER).get_weights())
+            else:
+                backbone.load_weights(weights)
         elif not BACKBONES[name].has_imagenet:
             raise DatasetError(f"there are no ImageNet weights of {name}; give --weights none, or a file")
         else:
@@ -206,6 +209,6 @@ def _load_weights(backbone: keras.Model, name: str, weights: str) -> None:
         raise
     except Exception as error:  # urllib, h5py and Keras each raise their own
         raise DatasetError(
-            f"the weights {weights!r} cannot be loaded ({error}); give a {name} .weights.h5 file without its top to "
-            "--weights, or none"
+            f"the weights {weights!r} cannot be loaded ({error}); give a {name} .weights.h5 file without its top, "
+            "or the model.keras of a run of it, to --weights, or none"
         ) from error

@@ -42,7 +42,7 @@ WEIGHTS = click.option(
     "--weights",
     type=Weights(),
     metavar="imagenet|none|FILE",
-    help="What the network starts from.  [default: imagenet; none for the cnn]",
+    help="What it starts from; FILE may be an earlier run's model.keras.  [default: imagenet; none for the cnn]",
 )
 
 

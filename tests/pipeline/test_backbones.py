@@ -155,6 +155,21 @@ def test_weights_come_from_a_file(name: str, tmp_path: Path) -> None:
     assert read == pytest.approx(own, abs=1e-6)
 
 
+def test_weights_come_from_an_earlier_run(tmp_path: Path) -> None:
+    earlier, images = built(True), pixels(2)
+    earlier.save(tmp_path / "model.keras")
+    keras.utils.set_random_seed(1)
+    later: Any = build_network(str(tmp_path / "model.keras"), kinds=3)
+    own, read = (model.get_layer(BACKBONE_LAYER)(images).numpy() for model in (earlier, later))
+    assert read == pytest.approx(own, abs=1e-6)
+
+
+def test_an_earlier_run_of_another_network_is_named(tmp_path: Path) -> None:
+    built(True, "cnn").save(tmp_path / "model.keras")
+    with pytest.raises(DatasetError, match=r"or the model\.keras of a run of it"):
+        build_network(str(tmp_path / "model.keras"))
+
+
 def test_only_the_small_network_has_no_imagenet_weights() -> None:
     assert {name: default_weights(name) for name in BACKBONES} == dict.fromkeys(BACKBONES, "imagenet") | {"cnn": "none"}
     with pytest.raises(DatasetError, match="no ImageNet weights of cnn; give --weights none"):

@@ -86,7 +86,6 @@ def test_run_json_says_how_it_was_trained(run: Path, crops: Path) -> None:
         "batch_size": 8,
         "learning_rate": 0.01,
         "weight_decay": 0.01,
-        "label_smoothing": 0.05,
         "seed": 0,
         "self_blend_share": 0.25,
         "leave_out": [],
