@@ -120,7 +120,7 @@ def tiny_run(work: Path) -> Path:
     from facetell.pipeline.train import TrainSettings, train
 
     crops = tiny_crops(work)
-    settings = TrainSettings("cnn", epochs=6, batch_size=8, learning_rate=0.01)
+    settings = TrainSettings("cnn", epochs=6, batch_size=8, learning_rate=0.01, self_blend_share=0)
     train(crops, work / "run", settings, h5=True)
     if not (work / "run" / "evaluation-test").exists():
         evaluate(work / "run", work / "run" / "evaluation-test")
