@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from ..edge.crops import CROP_SETTINGS, read_crop
+from ..edge.errors import DatasetError
 from ..edge.manifest import Record, read_manifest, write_manifest
 from .make_samples import swap_face
 
@@ -25,8 +26,10 @@ def make_swaps(crops: Path, split: str, output: Path) -> list[Record]:
     """Write a crops folder of each real face of a split, and of the same face with that of the next one swapped in.
 
     Faces are of one source and of two groups, so of two people where groups are people. Those whose mesh is not found
-    are left out.
+    are left out. Raises DatasetError when output exists.
     """
+    if output.exists():
+        raise DatasetError(f"{output} exists already; choose another folder")
     reals = [record for record in read_manifest(crops) if record.split == split and not record.is_fake]
     reals.sort(key=lambda record: (record.source, record.sha256))
     records: list[Record] = []
