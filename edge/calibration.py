@@ -16,7 +16,7 @@ MISSED_SHARE = 0.10
 """At most this share of the fake validation faces of any source is called real, likewise."""
 
 _LOGIT_LIMIT = 8.0  # p within 0.0003..0.9997: an int8 score of exactly 0 or 1 stays finite
-_APART = 1e-3  # a threshold that is a face's own score would turn on the last bit of the arithmetic
+_APART = 1e-3  # from the outermost face
 _MAX_STEPS = 100
 _CONVERGED = 1e-9
 _MIN_SLOPE = 0.05  # a model that knows nothing gets a flat score, never a reversed one
@@ -109,15 +109,21 @@ def choose_thresholds(p_fake: Mapping[str, np.ndarray], is_fake: np.ndarray, sou
     for scores, name in product(p_fake.values(), np.unique(source)):
         real, fake = scores[(source == name) & ~is_fake], scores[(source == name) & is_fake]
         if len(real) >= _MIN_FACES:
-            quantile = float(np.quantile(real, 1 - FALSE_ALARM_SHARE, method="higher"))
-            upper, heard = max(upper, quantile + _APART), heard + 1
+            upper, heard = max(upper, _beyond(real, FALSE_ALARM_SHARE)), heard + 1
         if len(fake) >= _MIN_FACES:
-            quantile = float(np.quantile(fake, MISSED_SHARE, method="lower"))
-            lower, heard = min(lower, quantile - _APART), heard + 1
+            lower, heard = min(lower, 1 - _beyond(1 - fake, MISSED_SHARE)), heard + 1
     words = (
         f"at most {FALSE_ALARM_SHARE:.0%} of the real and {MISSED_SHARE:.0%} of the fake validation faces of any "
         f"source with at least {_MIN_FACES} of them fall on the wrong side ({', '.join(p_fake)})"
     )
     if not heard:
         words = f"0.5 unchosen: no source has {_MIN_FACES} real or fake validation faces"
-    return Thresholds(real=round(lower, 4), fake=round(upper, 4), chosen_at=words)
+    return Thresholds(real=lower, fake=upper, chosen_at=words)
+
+
+def _beyond(p: np.ndarray, share: float) -> float:
+    """Return the score, between two faces, above which as many of them lie as share allows."""
+    ordered = np.sort(p)
+    last = ordered[-1 - int(share * len(ordered))]
+    further = ordered[ordered > last]
+    return float((last + further[0]) / 2 if len(further) else last + _APART)

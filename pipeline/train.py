@@ -35,6 +35,7 @@ from .backbones import (
     speed_up,
 )
 from .batches import CropCache, TrainingBatches, kinds_of_fakes, shrink
+from .kinds import scale_kinds
 from .plots import plot_history
 
 HISTORY = "history.csv"
@@ -44,6 +45,7 @@ H5_FILE = "model.weights.h5"
 
 _PLAN = "train.json"
 _CHECKPOINTS = "checkpoints"
+_BEST = "best.keras"
 _PACKAGES = ("tensorflow", "keras", "mediapipe", "numpy", "opencv-python-headless", "pillow", "facetell")
 _WARMUP_SHARE = 0.05
 _SMALL_SCALE = 5 / 7
@@ -171,7 +173,7 @@ def train(
         )
         best = max((earlier.validation_auc for earlier in history if earlier.size_px == size_px), default=-1)
         if shown_px == size_px and row.validation_auc > best:
-            _save(used.save, output / MODEL_FILE)
+            _save(used.save, output / _CHECKPOINTS / _BEST)
         history.append(row)
         _write_history(output / HISTORY, history)
         _save_checkpoint(model, output, row.epoch)
@@ -314,11 +316,14 @@ def _finish(
     h5: bool,
 ) -> Run:
     """Calibrate the best model on the validation split, draw the curves and write run.json."""
-    model = load_model(output / MODEL_FILE)
+    model = load_model(output / _CHECKPOINTS / _BEST)
     crop_settings = read_crop_settings(crops)
     known = without_fakes(records, settings.leave_out)
     validation = select(known, "validation")
-    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, crop_settings.input_size_px)
+    size_px, face_px = crop_settings.input_size_px, crop_settings.input_size_px / crop_settings.margin_ratio
+    scale_kinds(model, crops, validation, size_px, face_px, settings.self_blend_share > 0)
+    _save(model.save, output / MODEL_FILE)
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
     if h5:
         _save(model.save_weights, output / H5_FILE)
     plot_history(history, output / CURVES)

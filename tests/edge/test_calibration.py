@@ -191,30 +191,32 @@ def test_no_source_breaks_the_stated_shares(spread: float, levels: int | None, s
         (np.full(100, 0.1), np.full(100, 0.9), 0.5, 0.5),  # nobody near the middle
         (np.full(100, 0.1), np.full(100, 0.3), 0.299, 0.5),  # fakes that look real
         (np.full(100, 0.7), np.full(100, 0.9), 0.5, 0.701),  # real ones that look fake
-        (np.linspace(0.01, 1, 100), np.full(100, 0.9), 0.5, 0.991),  # the last of the hundred: within 2 %
-        (np.full(100, 0.1), np.linspace(0.01, 1, 100), 0.099, 0.5),  # 9 of the hundred: within 10 %
+        (np.linspace(0.01, 1, 100), np.full(100, 0.9), 0.5, 0.985),  # two of the hundred are 2 %
+        (np.full(100, 0.1), np.linspace(0.01, 1, 100), 0.105, 0.5),  # ten of the hundred are 10 %
         (np.full(19, 0.7), np.full(19, 0.3), 0.5, 0.5),  # too few to have a say
         (np.full(20, 0.7), np.full(20, 0.3), 0.299, 0.701),  # just enough
         (np.full(100, 0.7), np.array([]), 0.5, 0.701),  # a source of one label
+        (1 - np.geomspace(1e-4, 1e-2, 100), np.array([]), 0.5, 0.999893),  # sure of everything: still in reach
+        (np.ones(100), np.zeros(100), -0.001, 1.001),  # sure and wrong: nothing is called anything
     ],
 )
 def test_thresholds_by_hand(real, fake, lower: float, upper: float) -> None:
     chosen = choose_thresholds(*faces(real, fake))
-    assert (chosen.real, chosen.fake) == (lower, upper)
+    assert (chosen.real, chosen.fake) == pytest.approx((lower, upper))
 
 
 def test_the_worst_source_decides() -> None:
     easy, hard = faces(np.full(900, 0.1), np.full(900, 0.9), "easy"), faces(np.full(30, 0.7), np.full(30, 0.3), "hard")
     clean = {"clean": np.concatenate([easy[0]["clean"], hard[0]["clean"]])}
     chosen = choose_thresholds(clean, np.concatenate([easy[1], hard[1]]), easy[2] + hard[2])
-    assert (chosen.real, chosen.fake) == (0.299, 0.701)
+    assert (chosen.real, chosen.fake) == pytest.approx((0.299, 0.701))
 
 
 def test_the_worst_condition_decides() -> None:
     clean, is_fake, sources = faces(np.full(30, 0.1), np.full(30, 0.9))
     blurred, _, _ = faces(np.full(30, 0.7), np.full(30, 0.3))
     chosen = choose_thresholds(clean | {"blur": blurred["clean"]}, is_fake, sources)
-    assert (chosen.real, chosen.fake) == (0.299, 0.701)
+    assert (chosen.real, chosen.fake) == pytest.approx((0.299, 0.701))
 
 
 def test_what_thresholds_were_chosen_for_is_said() -> None:
