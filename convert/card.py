@@ -66,7 +66,7 @@ Raspberry Pis, laptops and servers. Made and read by facetell; any TFLite runtim
 Give raw RGB 0..255 to `float32.tflite` or `float16.tflite` as float32, to `int8.tflite` as uint8. The outputs are
 [real, fake] as float32. {_calibration(manifest)}
 
-Fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}, uncertain between: {thresholds.chosen_at}.
+Fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}, uncertain between: {thresholds.chosen_at}.
 
 ## Training data
 

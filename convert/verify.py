@@ -30,7 +30,7 @@ MAX_AUC_LOSS = 0.005
 MIN_AGREEMENT = 0.985
 MAX_MEAN_DRIFT = 0.02
 
-_SAME_SCORE = 1e-4  # less is no change of a verdict: a threshold may be a face's own score
+_SAME_SCORE = 1e-4  # less is no change of a verdict: a threshold may lie that near to a face
 
 TABLE, SCORES, PLOT = "table.md", "scores.csv", "scores.png"
 

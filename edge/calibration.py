@@ -16,7 +16,8 @@ MISSED_SHARE = 0.10
 """At most this share of the fake validation faces of any source is called real, likewise."""
 
 _LOGIT_LIMIT = 8.0  # p within 0.0003..0.9997: an int8 score of exactly 0 or 1 stays finite
-_APART = 1e-3  # from the outermost face
+_APART = 1e-3  # at most, of a threshold from a face: at its score it would turn on the last bit
+_GAP = 2e-6  # no smaller one holds a threshold
 _MAX_STEPS = 100
 _CONVERGED = 1e-9
 _MIN_SLOPE = 0.05  # a model that knows nothing gets a flat score, never a reversed one
@@ -118,12 +119,13 @@ def choose_thresholds(p_fake: Mapping[str, np.ndarray], is_fake: np.ndarray, sou
     )
     if not heard:
         words = f"0.5 unchosen: no source has {_MIN_FACES} real or fake validation faces"
-    return Thresholds(real=lower, fake=upper, chosen_at=words)
+    return Thresholds(real=round(lower, 7), fake=round(upper, 7), chosen_at=words)
 
 
 def _beyond(p: np.ndarray, share: float) -> float:
-    """Return the score, between two faces, above which as many of them lie as share allows."""
+    """Return a score that at most a share of p reach: in a gap between two of them, or beyond the last."""
     ordered = np.sort(p)
-    last = ordered[-1 - int(share * len(ordered))]
-    further = ordered[ordered > last]
-    return float((last + further[0]) / 2 if len(further) else last + _APART)
+    tail = np.append(ordered[-1 - int(share * len(ordered)) :], ordered[-1] + 2 * _APART)
+    gaps = np.diff(tail)
+    first = np.argmax(gaps > _GAP)
+    return float(tail[first] + min(gaps[first] / 2, _APART))

@@ -121,7 +121,7 @@ def info(bundle: Path | None, public_key: Path | None) -> None:
         "model": f"{loaded.identity}, {loaded.backbone}, {loaded.input_size_px} px",
         "at": str(path),
         "files": ", ".join(f"{c.file} ({c.size_bytes / 1e6:.2f} MB)" for c in loaded.classifiers.values()),
-        "verdict": f"fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}; {thresholds.chosen_at}",
+        "verdict": f"fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}; {thresholds.chosen_at}",
         "trained on": ", ".join(loaded.trained_on),
         "license": loaded.license,
         "runtimes here": ", ".join(installed_runtimes()) or "none",

@@ -122,15 +122,23 @@ def detector(network: Any, size_px: int) -> Any:
     The highest of the kinds' scores counts: nearly what all of them come to, and temperature and bias have a place in
     the head's weights.
     """
+    as_far_as_scores = kind_scores(network, size_px)
+    scores: Any = as_far_as_scores.output
+    if (kinds := scores.shape[-1]) > 1:
+        row = keras.layers.Reshape((1, kinds, 1))(scores)  # a pooling, since every runtime is fast at that
+        scores = keras.layers.Flatten()(keras.layers.MaxPooling2D((1, kinds))(row))
+    p_fake = keras.layers.Activation("sigmoid", name="p_fake")(scores)
+    return keras.Model(as_far_as_scores.input, p_fake, name="facetell")
+
+
+def kind_scores(network: Any, size_px: int) -> Any:
+    """Return a network or detector as far as its head's scores, its weights shared: RGB 0..255 to (B, kinds)."""
     image = keras.Input((size_px, size_px, 3), name="image")
     scores: Any = image
     for layer in network.layers:
         if layer.name in (PIXELS_LAYER, BACKBONE_LAYER, HEAD_LAYER):
             scores = layer(scores)
-    if (kinds := scores.shape[-1]) > 1:
-        row = keras.layers.Reshape((1, kinds, 1))(scores)  # a pooling, since every runtime is fast at that
-        scores = keras.layers.Flatten()(keras.layers.MaxPooling2D((1, kinds))(row))
-    return keras.Model(image, keras.layers.Activation("sigmoid", name="p_fake")(scores), name="facetell")
+    return keras.Model(image, scores)
 
 
 def load_model(path: Path) -> Any:

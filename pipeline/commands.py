@@ -223,8 +223,8 @@ def train(
         run = train_model(crops, output, settings, h5=h5, **callbacks)
     thresholds = run.thresholds
     click.echo(
-        f"{output}: best validation AUC {run.validation_auc:.4f}; fake from {thresholds.fake:.3f}, real up to "
-        f"{thresholds.real:.3f} ({thresholds.chosen_at})"
+        f"{output}: validation AUC {run.validation_auc:.4f}; fake from {thresholds.fake:.4g}, real up to "
+        f"{thresholds.real:.4g} ({thresholds.chosen_at})"
     )
 
 

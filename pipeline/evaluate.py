@@ -125,7 +125,7 @@ def markdown(report: Report) -> str:
         f"# Evaluation of {report.run}",
         "",
         f"{report.backbone} on the {report.split} split, {report.pictures} face crops, split sha256 "
-        f"`{report.split_sha256[:16]}`. Fake from {thresholds.fake:.3f}, real up to {thresholds.real:.3f}: "
+        f"`{report.split_sha256[:16]}`. Fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}: "
         f"{thresholds.chosen_at}.",
         "",
         "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are",

@@ -6,57 +6,58 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from ..edge.crops import read_crop
 from ..edge.faces import centre
 from ..edge.manifest import Record
-from .backbones import HEAD_LAYER
+from .backbones import HEAD_LAYER, kind_scores
 from .batches import SELF_BLEND
 from .blend import self_blend
+
+MIN_FACES = 20
+"""A kind of fewer validation faces is left as it is: the real ones alone would push its score out of reach. A group of
+fewer has less weight."""
 
 _BATCH = 64
 
 
 def scale_kinds(
-    detector: Any, crops: Path, validation: Sequence[Record], size_px: int, face_px: float, self_blends: bool
+    detector: Any, kinds: Sequence[str], crops: Path, validation: Sequence[Record], size_px: int, face_px: float
 ) -> None:
     """Change the weights of a detector's head so that the scores of its kinds of fakes mean the same.
 
-    Vector scaling (Guo et al. 2017, arXiv:1706.04599) on clean validation crops and, where the head has a score for
-    them, self-blends of the real ones. Nothing changes where there is one kind alone.
+    Vector scaling (Guo et al. 2017, arXiv:1706.04599) on clean validation crops and, where SELF_BLEND is a kind,
+    self-blends of the real ones, whose face boxes are the middle face_px squares. kinds name the head's scores.
     """
-    head = detector.get_layer(HEAD_LAYER)
-    if head.units == 1:
-        return
-    behind = detector.layers[detector.layers.index(head) + 1]  # head.output may be that of the network in training
-    scored = keras.Model(detector.input, behind.input)
-    rng = np.random.default_rng(0)
     pictures = [(record, False) for record in validation]
-    pictures += [(record, True) for record in validation if self_blends and not record.is_fake]
-    scores = []
-    for start in range(0, len(pictures), _BATCH):
-        chosen = [(read_crop(crops, record), blend) for record, blend in pictures[start : start + _BATCH]]
-        images = [centre(self_blend(crop, face_px, rng) if blend else crop, size_px) for crop, blend in chosen]
-        scores.append(scored.predict_on_batch(np.stack(images).astype(np.float32)))
+    if SELF_BLEND in kinds:
+        pictures += [(record, True) for record in validation if not record.is_fake]
+    groups = np.array([_group(record, blend) for record, blend in pictures])
+    known = [column for column, kind in enumerate(kinds) if (groups == kind).sum() >= MIN_FACES]
+    if len(known) < 2:
+        return
+    scores = _scores(kind_scores(detector, size_px), pictures, crops, size_px, face_px)
     is_fake = np.array([blend or record.is_fake for record, blend in pictures])
-    groups = [SELF_BLEND if blend else f"{record.source}/{record.label}" for record, blend in pictures]
-    factor, offset = fit_vector_scaling(np.concatenate(scores), is_fake, groups)
+    used = ~is_fake | np.isin(groups, [kinds[column] for column in known])
+    head = detector.get_layer(HEAD_LAYER)
     kernel, bias = head.get_weights()
+    factor, offset = np.ones(len(kinds)), np.zeros(len(kinds))
+    factor[known], offset[known] = fit_vector_scaling(scores[used][:, known], is_fake[used], groups[used])
     head.set_weights([kernel * factor, bias * factor + offset])
 
 
-def fit_vector_scaling(scores: np.ndarray, is_fake: np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def fit_vector_scaling(scores: np.ndarray, is_fake: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a factor > 0 and an offset (K,) for each kind's scores (N, K), given labels (N,) bool.
 
-    They minimise the cross-entropy of sigmoid(logsumexp(factor * scores + offset)). Real and fake count the same, and
-    within each the groups, of a source say, do. A prior towards (1, 0) that weighs as much as one picture keeps what
-    the data say nothing of.
+    They minimise the cross-entropy of sigmoid(logsumexp(factor * scores + offset)), with a prior towards (1, 0) that
+    weighs as much as one picture. Real and fake count the same, and within each the groups (N,), of a source say, do.
+    The factors' geometric mean is then made 1 and the offsets' mean 0: the rest is calibration's.
     """
-    _, group = np.unique(np.asarray(groups), return_inverse=True)
-    weights = 1 / np.bincount(group)[group]
+    _, group = np.unique(groups, return_inverse=True)
+    weights = 1 / np.maximum(np.bincount(group), MIN_FACES)[group]
     for label in (False, True):
         weights[is_fake == label] /= weights[is_fake == label].sum()
     kinds, prior = scores.shape[1], 1 / len(scores)
@@ -65,11 +66,32 @@ def fit_vector_scaling(scores: np.ndarray, is_fake: np.ndarray, groups: Sequence
         factor, offset = np.exp(free[:kinds]), free[kinds:]
         scaled = scores * factor + offset
         any_kind = np.logaddexp.reduce(scaled, axis=1)
-        slope = weights * (1 / (1 + np.exp(-any_kind)) - is_fake)
+        slope = weights * (expit(any_kind) - is_fake)
         by_kind = slope[:, None] * np.exp(scaled - any_kind[:, None])
         gradient = np.concatenate([(by_kind * scores).sum(axis=0) * factor, by_kind.sum(axis=0)])
         value = weights @ (np.logaddexp(0, any_kind) - is_fake * any_kind) + prior * (free @ free)
         return float(value), gradient + 2 * prior * free
 
     free = minimize(cost, np.zeros(2 * kinds), jac=True, method="L-BFGS-B").x
-    return np.exp(free[:kinds]), free[kinds:]
+    log_factor, offset = free[:kinds], free[kinds:]
+    common = log_factor.mean()
+    return np.exp(log_factor - common), (offset - offset.mean()) * np.exp(-common)
+
+
+def _group(record: Record, blend: bool) -> str:
+    """Return the kind of a fake, or whose real faces it is one of."""
+    if blend:
+        return SELF_BLEND
+    return record.source if record.is_fake else f"{record.source}/real"  # names of sources hold no slash
+
+
+def _scores(
+    network: Any, pictures: Sequence[tuple[Record, bool]], crops: Path, size_px: int, face_px: float
+) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    scores = []
+    for start in range(0, len(pictures), _BATCH):
+        chosen = [(read_crop(crops, record), blend) for record, blend in pictures[start : start + _BATCH]]
+        images = [centre(self_blend(crop, face_px, rng) if blend else crop, size_px) for crop, blend in chosen]
+        scores.append(network.predict_on_batch(np.stack(images).astype(np.float32)))
+    return np.concatenate(scores).astype(np.float64)

@@ -46,7 +46,7 @@ H5_FILE = "model.weights.h5"
 _PLAN = "train.json"
 _CHECKPOINTS = "checkpoints"
 _BEST = "best.keras"
-_PACKAGES = ("tensorflow", "keras", "mediapipe", "numpy", "opencv-python-headless", "pillow", "facetell")
+_PACKAGES = ("tensorflow", "keras", "mediapipe", "numpy", "scipy", "opencv-python-headless", "pillow", "facetell")
 _WARMUP_SHARE = 0.05
 _SMALL_SCALE = 5 / 7
 _KIND_WEIGHT = 0.3
@@ -107,9 +107,9 @@ def train(
 ) -> Run:
     """Train a detector on the train split of a crops folder and write the run's folder.
 
-    The best epoch at full size by validation AUC becomes model.keras, with calibration and thresholds from the
-    validation split in run.json. A killed training goes on from its last whole epoch when it is called again with the
-    same settings.
+    The best epoch at full size by validation AUC, its kinds of fakes scaled, becomes model.keras; run.json has the
+    calibration and thresholds from the validation split. A killed training goes on from its last whole epoch when it is
+    called again with the same settings.
 
     A finished one is returned as it is. The callbacks get the epochs done, or the last one's row, and their number.
 
@@ -315,13 +315,14 @@ def _finish(
     history: list[EpochRow],
     h5: bool,
 ) -> Run:
-    """Calibrate the best model on the validation split, draw the curves and write run.json."""
+    """Scale and calibrate the best model by the validation split, draw the curves and write run.json."""
     model = load_model(output / _CHECKPOINTS / _BEST)
     crop_settings = read_crop_settings(crops)
     known = without_fakes(records, settings.leave_out)
     validation = select(known, "validation")
     size_px, face_px = crop_settings.input_size_px, crop_settings.input_size_px / crop_settings.margin_ratio
-    scale_kinds(model, crops, validation, size_px, face_px, settings.self_blend_share > 0)
+    kinds = kinds_of_fakes(select(known, "train"), settings.self_blend_share)
+    scale_kinds(model, kinds, crops, validation, size_px, face_px)
     _save(model.save, output / MODEL_FILE)
     raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
     if h5:

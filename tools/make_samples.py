@@ -81,8 +81,9 @@ def medallion(portrait: np.ndarray) -> np.ndarray:
 
 def _face_mesh(image: np.ndarray) -> np.ndarray:
     """Return the 468 points (468, 2) float32 xy in pixels of the one face in a picture."""
-    mesh: Any = FaceMesh(static_image_mode=True, max_num_faces=1)
-    points = mesh.process(image).multi_face_landmarks[0].landmark
+    with FaceMesh(static_image_mode=True, max_num_faces=1) as mesh:
+        found: Any = mesh.process(image)
+    points = found.multi_face_landmarks[0].landmark
     height, width = image.shape[:2]
     return np.array([(point.x * width, point.y * height) for point in points], np.float32)
 

@@ -35,7 +35,7 @@ def test_the_card_names_the_model_and_how_to_use_it(card: str, manifest: dict) -
     assert f"# tiny {manifest['version']}" in card
     assert "224 x 224" in card
     assert "1.0 times the longer side" in card
-    assert f"Fake from {manifest['thresholds']['fake']:.3f}, real up to {manifest['thresholds']['real']:.3f}" in card
+    assert f"Fake from {manifest['thresholds']['fake']:.4g}, real up to {manifest['thresholds']['real']:.4g}" in card
 
 
 def test_the_card_names_what_it_was_trained_on_and_the_terms(card: str, manifest: dict) -> None:

@@ -1,5 +1,6 @@
 """Which files a scan is of."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,24 @@ def test_a_missing_path_is_refused_before_anything_is_scanned(tmp_path: Path) ->
     touch(tmp_path, "a.jpg")
     with pytest.raises(SourceError, match=r"b\.jpg does not exist"):
         expand_paths([tmp_path / "a.jpg", tmp_path / "b.jpg"])
+
+
+def test_a_folder_that_can_be_listed_but_not_entered_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked" / "a.jpg").touch()
+    (tmp_path / "locked").chmod(0o444)
+    (tmp_path / "z.jpg").touch()
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    superuser = os.geteuid() == 0  # may enter everything
+    if superuser:
+        os.seteuid(65534)
+    try:
+        found = list(expand_paths([Path()]))
+    finally:
+        if superuser:
+            os.seteuid(0)
+        (tmp_path / "locked").chmod(0o755)
+    assert found == [Path("locked/a.jpg"), Path("z.jpg")]

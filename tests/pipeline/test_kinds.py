@@ -1,59 +1,104 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow")
 
-from sklearn.metrics import log_loss
+from sklearn.metrics import roc_auc_score
 
+from facetell.edge.crops import read_crop
+from facetell.edge.faces import centre
 from facetell.edge.manifest import read_manifest, select
-from facetell.edge.scoring import score_crops
-from facetell.pipeline.backbones import HEAD_LAYER, build_network, detector
-from facetell.pipeline.kinds import fit_vector_scaling, scale_kinds
+from facetell.pipeline.backbones import HEAD_LAYER, build_network, detector, kind_scores
+from facetell.pipeline.batches import SELF_BLEND
+from facetell.pipeline.kinds import MIN_FACES, fit_vector_scaling, scale_kinds
 
 
 def any_kind(scores: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.logaddexp.reduce(scores, axis=1)))
 
 
+def auc_of_the_highest(scores: np.ndarray, is_fake: np.ndarray) -> float:
+    return float(roc_auc_score(is_fake, scores.max(axis=1)))
+
+
+def faces(rng: np.random.Generator, counts: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return scores, labels and groups of counts[0] real faces and counts[1:] fakes of each kind, one score a kind."""
+    means = np.full((len(counts), len(counts) - 1), -3.0)
+    means[range(1, len(counts)), range(len(counts) - 1)] = 3
+    group = np.repeat(range(len(counts)), counts)
+    return rng.normal(means[group], 2), group > 0, group.astype(str)
+
+
 def test_scores_that_were_stretched_and_shifted_are_found_out() -> None:
     rng = np.random.default_rng(0)
     meant = rng.normal(-1, 2, (40_000, 2))
     is_fake = rng.random(len(meant)) < any_kind(meant)
-    factor, offset = fit_vector_scaling(meant * (1, 3) + (0, 2), is_fake, ["one set"] * len(meant))
-    assert factor == pytest.approx([1, 1 / 3], rel=0.05)
-    assert offset[1] - offset[0] == pytest.approx(-2 / 3, abs=0.1)  # the rest is the balance of the labels
+    factor, offset = fit_vector_scaling(meant * (1, 3) + (0, 2), is_fake, np.full(len(meant), "one set"))
+    # (1, 1/3) and (0, -2/3), but for what they have in common: sqrt(1/3), and then a half of the difference
+    assert factor == pytest.approx([3**0.5, 3**-0.5], rel=0.03)
+    assert offset == pytest.approx([3**-0.5, -(3**-0.5)], abs=0.08)
 
 
-def test_a_small_group_counts_as_much_as_a_large_one() -> None:
-    """The large one alone would lift every score, for its fakes come out low."""
-    scores = np.array([[-1.0]] * 1000 + [[1.0]] * 10 + [[0.0]] * 100)
-    is_fake = np.array([True] * 1010 + [False] * 100)
-    alone = fit_vector_scaling(scores, is_fake, ["fakes"] * 1010 + ["reals"] * 100)
-    apart = fit_vector_scaling(scores, is_fake, ["many"] * 1000 + ["few"] * 10 + ["reals"] * 100)
-    assert apart[0][0] > alone[0][0]
+@pytest.mark.parametrize("seed", range(3))
+def test_a_kind_that_false_alarms_come_from_is_turned_down(seed: int) -> None:
+    scores, is_fake, groups = faces(np.random.default_rng(seed), [1000, 500, 500])
+    stretched = scores * (1, 4)
+    factor, offset = fit_vector_scaling(stretched, is_fake, groups)
+    better = auc_of_the_highest(stretched * factor + offset, is_fake)
+    assert auc_of_the_highest(stretched, is_fake) + 0.005 < better
+    assert better == pytest.approx(auc_of_the_highest(scores, is_fake), abs=0.002)
 
 
-def test_a_kind_that_nothing_is_known_of_stays_as_it_is() -> None:
+@pytest.mark.parametrize("few", [1, 3])
+def test_a_few_faces_do_not_take_from_the_many(few: int) -> None:
     rng = np.random.default_rng(0)
-    scores = np.stack([rng.normal(0, 2, 500), np.full(500, -50.0)], axis=1)
-    factor, offset = fit_vector_scaling(scores, rng.random(500) < any_kind(scores), ["a"] * 500)
-    assert (factor[1], offset[1]) == pytest.approx((1, 0), abs=0.01)
-
-
-@pytest.mark.parametrize(("kinds", "changes"), [(1, False), (3, True)])
-def test_a_head_of_several_kinds_says_more_truly_what_is_fake(kinds: int, changes: bool, small_crops: Path) -> None:
-    model: Any = detector(build_network("none", "cnn", kinds=kinds), 64)
-    head, rng = model.get_layer(HEAD_LAYER), np.random.default_rng(0)
-    head.set_weights([rng.normal(0, 5, head.kernel.shape), np.full(kinds, 2.0)])
-    validation = select(read_manifest(small_crops), "validation")
-    labels = [record.is_fake for record in validation]
-    before, weights = score_crops(model.predict_on_batch, small_crops, validation, 64), head.get_weights()
-    scale_kinds(model, small_crops, validation, 64, face_px=64, self_blends=False)
-    after = score_crops(model.predict_on_batch, small_crops, validation, 64)
-    assert (log_loss(labels, after) < log_loss(labels, before) - 0.05) is changes
-    assert (
-        all(np.array_equal(one, other) for one, other in zip(weights, head.get_weights(), strict=True)) is not changes
+    scores, is_fake, groups = faces(rng, [1000, 1000, 100])
+    odd = np.full((few, 2), -3.0)  # fakes nobody could tell
+    told = auc_of_the_highest(scores, is_fake)
+    factor, offset = fit_vector_scaling(
+        np.concatenate([scores, odd]), np.append(is_fake, [True] * few), np.append(groups, ["odd"] * few)
     )
+    assert auc_of_the_highest(scores * factor + offset, is_fake) > told - 0.01
+
+
+def test_scores_that_separate_all_faces_stay_finite() -> None:
+    scores, is_fake, groups = faces(np.random.default_rng(0), [100, 100, 100])
+    scores = np.where(scores > 0, 1000.0, -1000.0) * np.abs(np.sign(scores))
+    factor, offset = fit_vector_scaling(scores, is_fake, groups)
+    assert np.isfinite([*factor, *offset]).all()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "times", "changed"),
+    [
+        (["cameras"], 10, []),  # one score is calibration's
+        (["cameras", "others"], 10, []),  # of the others there are no fakes
+        (["cameras", SELF_BLEND], 10, [0, 1]),
+        (["cameras", "others", SELF_BLEND], 10, [0, 2]),
+        (["cameras", SELF_BLEND], 1, []),  # too few
+    ],
+)
+def test_what_is_scaled(kinds: list[str], times: int, changed: list[int], small_crops: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model: Any = detector(build_network("none", "cnn", kinds=len(kinds)), 64)
+    head = model.get_layer(HEAD_LAYER)
+    head.set_weights([np.random.default_rng(0).normal(0, 5, head.kernel.shape), np.full(len(kinds), 2.0)])
+    records = select(read_manifest(small_crops), "validation")
+    kinds = [records[0].source if kind == "cameras" else kind for kind in kinds]
+    images = np.stack([centre(read_crop(small_crops, record), 64) for record in records]).astype(np.float32)
+    network = kind_scores(model, 64)
+    before = network.predict_on_batch(images)
+    assert (len([record for record in records if record.is_fake]) * times >= MIN_FACES) == (times == 10)
+    scale_kinds(model, kinds, small_crops, records * times, 64, face_px=64)
+    after = network.predict_on_batch(images)
+    assert [
+        column for column in range(len(kinds)) if not np.array_equal(before[:, column], after[:, column])
+    ] == changed
+    for column in changed:  # by a factor and an offset
+        assert np.corrcoef(before[:, column], after[:, column])[0, 1] == pytest.approx(1, abs=1e-3)
+    assert model.predict_on_batch(images)[:, 0] == pytest.approx(1 / (1 + np.exp(-after.max(axis=1))), abs=1e-4)

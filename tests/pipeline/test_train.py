@@ -45,6 +45,12 @@ def backbone_weights(path: Path) -> dict[str, np.ndarray]:
     return {weight.path: weight.numpy() for weight in backbone.weights}
 
 
+def all_weights(run: Path) -> list[np.ndarray]:
+    """Return the weights of a run's model, the head's last."""
+    model: Any = keras.saving.load_model(run / "model.keras")
+    return model.get_weights()
+
+
 def relabelled(small_crops: Path, folder: Path, **changed: Any) -> Path:
     """Return a copy of a crops folder whose records are changed."""
     for name, content in tree(small_crops).items():
@@ -222,7 +228,7 @@ def stopped_twice(tmp_path_factory: pytest.TempPathFactory, small_crops: Path, s
             train(small_crops, output, settings, **callbacks)
         except Killed:
             assert not (output / "run.json").exists()
-            checkpoints.append(backbone_weights(*(output / "checkpoints").iterdir()))
+            checkpoints.append(backbone_weights(*(output / "checkpoints").glob("epoch-*")))
     return output, finished, checkpoints
 
 
@@ -242,8 +248,31 @@ def test_a_stopped_training_ends_where_a_whole_one_does(
     tmp_path: Path, stopped_twice, small_crops: Path, settings: TrainSettings
 ) -> None:
     train(small_crops, tmp_path / "run", settings)
-    whole, stopped = (backbone_weights(folder / "model.keras") for folder in (tmp_path / "run", stopped_twice[0]))
-    assert [name for name in whole if not np.array_equal(whole[name], stopped[name])] == []
+    whole, stopped = (all_weights(folder) for folder in (tmp_path / "run", stopped_twice[0]))
+    assert len(whole) > 200
+    assert all(np.array_equal(one, other) for one, other in zip(whole, stopped, strict=True))
+    assert Run.read(tmp_path / "run") == Run.read(stopped_twice[0])
+
+
+def test_a_training_killed_at_its_very_end_scales_its_kinds_once(
+    tmp_path: Path, stopped_twice, small_crops: Path, settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr("facetell.pipeline.kinds.MIN_FACES", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("facetell.pipeline.train.plot_history", killed)
+        with pytest.raises(Killed):
+            train(small_crops, tmp_path / "run", settings)
+    *_, kernel, bias = all_weights(tmp_path / "run")
+    train(small_crops, tmp_path / "run", settings)
+    *_, kernel_after, bias_after = all_weights(tmp_path / "run")
+    *_, unscaled, _ = all_weights(stopped_twice[0])
+    assert kernel.shape[1] == 2  # of the one set, and of self-blends
+    assert np.array_equal(kernel_after, kernel)
+    assert np.array_equal(bias_after, bias)
+    assert not np.allclose(kernel, unscaled, rtol=0.01)
 
 
 def test_a_stopped_training_keeps_its_schedule(stopped_twice) -> None:
