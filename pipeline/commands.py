@@ -12,7 +12,7 @@ import click
 from ..edge.commands import NumberRange
 
 if TYPE_CHECKING:
-    from .train import EpochRow
+    from .history import EpochRow
 
 SEED = click.IntRange(0, 2**32 - 1)
 _FOLDER = click.Path(path_type=Path)

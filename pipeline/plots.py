@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 
@@ -20,9 +20,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 from ..edge.calibration import Thresholds
 from ..edge.files import replacing
 from ..edge.images import read_image
-
-if TYPE_CHECKING:
-    from .train import EpochRow
+from .history import EpochRow
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's: told apart by the colour-blind too."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import platform
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -35,10 +34,10 @@ from .backbones import (
     speed_up,
 )
 from .batches import CropCache, TrainingBatches, kinds_of_fakes, shrink
+from .history import EpochRow, read_history, write_history
 from .kinds import scale_kinds
 from .plots import plot_history
 
-HISTORY = "history.csv"
 CURVES = "curves.png"
 H5_FILE = "model.weights.h5"
 """The weights alone, for load_weights of a detector of as many kinds; Keras 3 reads no whole MobileNetV3 from HDF5."""
@@ -77,23 +76,6 @@ class TrainSettings:
     """Of the fakes shown, how many give way to real faces blended into themselves."""
     leave_out: tuple[str, ...] = ()
     """Sources whose fakes are neither trained nor validated with, to see how well unseen ones are told."""
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One line of history.csv."""
-
-    epoch: int
-    phase: str
-    size_px: int
-    learning_rate: float
-    loss: float
-    accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    validation_auc: float
-    duration_s: float
-    pictures_per_s: float
 
 
 def train(
@@ -175,7 +157,7 @@ def train(
         if shown_px == size_px and row.validation_auc > best:
             _save(used.save, output / _CHECKPOINTS / _BEST)
         history.append(row)
-        _write_history(output / HISTORY, history)
+        write_history(output, history)
         _save_checkpoint(model, output, row.epoch)
         on_epoch(row, epochs)
     return _finish(crops, output, records, settings, history, h5)
@@ -235,7 +217,7 @@ def _resume(output: Path) -> tuple[keras.Model, list[EpochRow]] | None:
     newest = max((output / _CHECKPOINTS).glob("epoch-*.keras"), default=None)
     if newest is None:
         return None
-    return load_model(newest), _read_history(output / HISTORY)[: int(newest.stem.removeprefix("epoch-"))]
+    return load_model(newest), read_history(output)[: int(newest.stem.removeprefix("epoch-"))]
 
 
 def _compile(model: keras.Model, settings: TrainSettings, epoch: int, steps: int) -> None:
@@ -285,26 +267,6 @@ def _save_checkpoint(model: keras.Model, output: Path, epoch: int) -> None:
     _save(model.save, output / _CHECKPOINTS / f"epoch-{epoch:04}.keras")
     for path in earlier:
         path.unlink()
-
-
-def _write_history(path: Path, history: list[EpochRow]) -> None:
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(EpochRow)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in history)
-
-
-def _read_history(path: Path) -> list[EpochRow]:
-    with path.open(newline="") as file:
-        return [
-            EpochRow(
-                int(row["epoch"]),
-                row["phase"],
-                int(row["size_px"]),
-                *(float(row[field.name]) for field in fields(EpochRow)[3:]),
-            )
-            for row in csv.DictReader(file)
-        ]
 
 
 def _finish(
