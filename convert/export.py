@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, load_bundle
-from ..edge.calibration import Calibration, is_limited
+from ..edge.calibration import Calibration
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError, ModelError
 from ..edge.files import new_folder
@@ -150,7 +150,7 @@ class _Export:
         progress("scoring with keras")
         raw = score_crops(subject.model.predict_on_batch, self.crops, self.validation, self.run.input_size_px)
         self.reference = self.run.calibration.apply(raw)
-        self.within_limits = not is_limited(raw).any()
+        self.within_limits = not self.run.calibration.is_limited(raw)
         self.comparisons = [keras_row(self.reference, self.labels, subject.size_bytes)]
         self.manifest = self._manifest()
 

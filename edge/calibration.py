@@ -15,7 +15,7 @@ conditions.THRESHOLD_CONDITIONS."""
 MISSED_SHARE = 0.10
 """At most this share of the fake validation faces of any source is called real, likewise."""
 
-_LOGIT_LIMIT = 8.0  # p within 0.0003..0.9997: an int8 score of exactly 0 or 1 stays finite
+_LOGIT_LIMIT = 16.0  # p within 1e-7: nearly what float32 can tell from 0 and 1; a score of exactly those stays finite
 _APART = 1e-3  # at most, of a threshold from a face: at its score it would turn on the last bit
 _GAP = 2e-6  # no smaller one holds a threshold
 _MAX_STEPS = 100
@@ -35,6 +35,11 @@ class Calibration:
         """Return the calibrated p_fake of raw scores 0..1, same shape, float64."""
         return _sigmoid(logit(raw) / self.temperature + self.bias)
 
+    def is_limited(self, raw: np.ndarray) -> bool:
+        """Return whether p_fake of any raw score would be another, by 1e-4 or more, if logits had no limit."""
+        at_limit = np.abs(logit(raw)) >= _LOGIT_LIMIT - 1e-6
+        return bool((np.abs(self.apply(raw) - raw)[at_limit] >= 1e-4).any())
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -53,15 +58,10 @@ class Thresholds:
 
 
 def logit(probability: np.ndarray) -> np.ndarray:
-    """Return log(p / (1 - p)) in float64, limited to +-8."""
+    """Return log(p / (1 - p)) in float64, limited to +-16."""
     limit = _sigmoid(np.array(_LOGIT_LIMIT))
     clipped = np.clip(np.asarray(probability, np.float64), 1 - limit, limit)
     return np.log(clipped / (1 - clipped))
-
-
-def is_limited(probability: np.ndarray) -> np.ndarray:
-    """Return where logit is at its limit."""
-    return np.abs(logit(probability)) >= _LOGIT_LIMIT - 1e-6
 
 
 def _sigmoid(z: np.ndarray) -> np.ndarray:

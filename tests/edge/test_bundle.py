@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from facetell.edge.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+from facetell.edge.calibration import Calibration
 from facetell.edge.detector import Detector
 from facetell.edge.errors import ModelError
 
@@ -80,6 +81,11 @@ def test_a_bundle_is_loaded_from(packed: Callable[[Path], Path], folder: Path, m
         assert classifier.content == (folder / entry["file"]).read_bytes()
         assert classifier.size_bytes == len(classifier.content)
         assert classifier.calibration.temperature == entry["temperature"]
+
+
+def test_the_shipped_files_have_their_calibration_inside(bundle: Bundle) -> None:
+    """So that an app which knows nothing of temperature and bias gets p_fake."""
+    assert {classifier.calibration for classifier in bundle.classifiers.values()} == {Calibration()}
 
 
 def test_the_shipped_thresholds_are_in_order(bundle: Bundle) -> None:

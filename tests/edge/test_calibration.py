@@ -91,7 +91,8 @@ def test_any_scores_give_a_finite_rising_calibration(raw: list[float], is_fake: 
 
 def cross_entropy(calibration: Calibration, raw: np.ndarray, is_fake: np.ndarray) -> float:
     """Mean over both labels, each counting the same."""
-    loss = -np.log(np.where(is_fake, calibration.apply(raw), 1 - calibration.apply(raw)))
+    p_fake = np.clip(calibration.apply(raw), 1e-12, 1 - 1e-12)
+    loss = -np.log(np.where(is_fake, p_fake, 1 - p_fake))
     return float(loss[is_fake].mean() + loss[~is_fake].mean()) / 2
 
 
@@ -122,17 +123,32 @@ def test_a_worse_than_random_model_gets_a_flat_score() -> None:
         (Calibration(temperature=0.5), 0.75, 0.9),
         (Calibration(bias=np.log(9)), 0.5, 0.9),
         (Calibration(temperature=2, bias=np.log(3)), 0.9, 0.9),
-        (Calibration(), 0.0, 1 / (1 + np.exp(8))),
-        (Calibration(), 1.0, 1 / (1 + np.exp(-8))),
+        (Calibration(), 0.0, 1 / (1 + np.exp(16))),
+        (Calibration(), 1.0, 1 / (1 + np.exp(-16))),
     ],
 )
 def test_calibration_by_hand(calibration: Calibration, raw: float, p_fake: float) -> None:
     assert calibration.apply(np.array([[raw]])) == pytest.approx(np.array([[p_fake]]))
 
 
-@pytest.mark.parametrize(("p", "value"), [(0.5, 0), (0.75, np.log(3)), (0, -8), (1, 8), (1e-9, -8)])
+@pytest.mark.parametrize(("p", "value"), [(0.5, 0), (0.75, np.log(3)), (0, -16), (1, 16), (1e-9, -16)])
 def test_logit(p: float, value: float) -> None:
     assert logit(np.array(p)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "raw", "limited"),
+    [
+        (Calibration(temperature=3), [0.0003, 0.9997], False),  # far from the limit
+        (Calibration(), [0, 1], False),
+        (Calibration(temperature=1.2, bias=-0.1), [0, 1], False),  # p_fake is 2e-6 from where it would be
+        (Calibration(temperature=3), [0.5, 1], True),  # .9952 instead of 1
+        (Calibration(temperature=3), [0, 0.5], True),
+        (Calibration(bias=-8), [1], True),
+    ],
+)
+def test_whether_the_limit_of_logits_shows(calibration: Calibration, raw: list[float], limited: bool) -> None:
+    assert calibration.is_limited(np.array(raw)) is limited
 
 
 # Verdicts
