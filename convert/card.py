@@ -32,6 +32,12 @@ _UNKNOWN_DATA = """\
 Not known: the model was trained elsewhere. Where pictures that it is measured on here were among those it was trained
 on, the figures flatter it."""
 
+_TERMS = """\
+Accuracy at threshold is that of `fake` against `real` and `uncertain`: an uncertain fake counts as missed. Half size
+and social media are pictures shrunk, to .5 and to .7 and JPEG 60, and enlarged again; blur is of 1.5 pixels.
+
+"""
+
 _LIMITS = """\
 - A verdict is evidence, not proof. Do not accuse, punish or publish on the strength of it alone.
 - The probabilities are calibrated for pictures like the training data. For other cameras, other people and other
@@ -78,10 +84,11 @@ License of the model: {manifest["license"]}.
 
 ## Measured
 
-{measured or "`facetell evaluate` was not run on this model before it was exported."}
+{_TERMS if measured else ""}{measured or "`facetell evaluate` was not run on this model before it was exported."}
 
 The files against the Keras model, on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops;
-the split that chose the calibration, the thresholds and, where facetell trained it, the epoch), at the thresholds
+the split that chose the calibration, the thresholds and, where facetell trained it, the epoch and the scale of each
+kind of fakes), at the thresholds
 above; ms is from a crop's bytes to its scores, in one thread:
 
 {chr(10).join(comparison_table(comparisons))}

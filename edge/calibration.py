@@ -118,7 +118,7 @@ def choose_thresholds(p_fake: Mapping[str, np.ndarray], is_fake: np.ndarray, sou
         f"source with at least {_MIN_FACES} of them fall on the wrong side ({', '.join(p_fake)})"
     )
     if not heard:
-        words = f"0.5 unchosen: no source has {_MIN_FACES} real or fake validation faces"
+        words = f"both 0.5, for no source has {_MIN_FACES} real or {_MIN_FACES} fake validation faces to choose them by"
     return Thresholds(real=round(lower, 7), fake=round(upper, 7), chosen_at=words)
 
 

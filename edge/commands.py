@@ -36,17 +36,28 @@ class NumberRange(click.FloatRange):
         return self.fail(f"{value!r} is not a number", param, ctx) if math.isnan(number) else number
 
 
+def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[Path, ...]:
+    if "" in paths:  # an unset variable of a script; Path would take it for the folder one stands in
+        raise click.BadParameter("an empty path; wanted pictures or folders of them", ctx, param)
+    return tuple(map(Path, paths))
+
+
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(allow_dash=True), callback=_named)
 @click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option(
-    "--precision", type=click.Choice(["auto", "float32", "float16", "int8"]), default="auto", show_default=True
+    "--precision",
+    type=click.Choice(["auto", "float32", "float16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Which of the bundle's files; auto is the most exact.",
 )
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime", "tensorflow"]),
     default="auto",
     show_default=True,
+    help="TFLite runtime; auto is the first that is installed.",
 )
 @click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")

@@ -131,6 +131,7 @@ def markdown(report: Report) -> str:
         "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are",
         "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too. By group, the",
         "mean score of all faces of one label and one group is measured: of a clip, where groups are videos.",
+        "Accuracy at threshold is that of `fake` against `real` and `uncertain`: an uncertain fake counts as missed.",
         "",
         *metrics_table(report.results),
         "",

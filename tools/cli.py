@@ -128,7 +128,7 @@ def _explanation(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         extra = EXTRAS.get((error.name or "").partition(".")[0])
-        return extra and f"this command needs {error.name}; run: pip install 'facetell[{extra}]'"
+        return extra and f"this command needs {error.name}; run in facetell's folder: pip install '.[{extra}]'"
     if isinstance(error, ImportError) and "libGL" in str(error):
         return f"OpenCV cannot be loaded ({error}); {_LIBGL_HINT}"
     return None

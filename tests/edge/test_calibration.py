@@ -243,4 +243,4 @@ def test_what_thresholds_were_chosen_for_is_said() -> None:
     assert f"{FALSE_ALARM_SHARE:.0%} of the real" in words
     assert f"{MISSED_SHARE:.0%} of the fake" in words
     assert words.endswith("(clean, JPEG 50)")
-    assert "unchosen" in choose_thresholds(*faces([0.1] * 19, [0.9] * 19)).chosen_at
+    assert "both 0.5" in choose_thresholds(*faces([0.1] * 19, [0.9] * 19)).chosen_at

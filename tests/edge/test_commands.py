@@ -324,6 +324,7 @@ def test_a_missing_runtime_is_one_line(scan: Scan, folder: Path) -> None:
         ["x", "-o"],
         ["x", "-o", "out.xml"],
         ["x", "--threshold", "nan"],
+        ["x", ""],
     ],
     ids=" ".join,
 )

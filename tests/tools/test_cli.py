@@ -185,14 +185,14 @@ def test_a_missing_extra_is_one_line(arguments: list[str], without, dataset: Pat
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("Error: ")
-    assert "pip install 'facetell[train]'" in done.stderr
+    assert "pip install '.[train]'" in done.stderr
 
 
 def test_the_missing_extra_of_signatures_is_one_line(without) -> None:
     done = without({"model_signing"}, "info", "--verify", "key.pub")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith("Error: ")
-    assert "pip install 'facetell[sign]'" in done.stderr
+    assert "pip install '.[sign]'" in done.stderr
 
 
 def test_the_edge_needs_no_extra(without, samples: Path) -> None:
