@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,3 +39,11 @@ def small_crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_weights(small_crops: Path) -> Path:
     """Backbone weights for small_crops, whose scores differ by picture."""
     return warm_weights(small_crops.parent / "warm.weights.h5", small_crops, 64)
+
+
+@pytest.fixture(scope="session")
+def settings(small_weights: Path) -> Any:
+    """Three epochs of small_crops, one of the head alone."""
+    from facetell.pipeline.train import TrainSettings
+
+    return TrainSettings(weights=str(small_weights), epochs=3, head_epochs=1, batch_size=4)
