@@ -73,7 +73,10 @@ def audit(dataset: Path, *, progress: Callable[[int, int], None] = lambda done, 
         if _is_enough(chosen):
             leaks.append(_leak(real_source, fake_source, chosen, labels))
     if not leaks:
-        raise DatasetError(f"{dataset} has no {_MIN_PICTURES} readable pictures in {_FOLDS} groups of both labels")
+        raise DatasetError(
+            f"{dataset} has too few readable pictures; wanted {_MIN_PICTURES} real and {_MIN_PICTURES} fake ones, each of "
+            f"at least {_FOLDS} groups"
+        )
     return leaks
 
 

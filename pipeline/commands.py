@@ -276,7 +276,7 @@ def training_display() -> Iterator[dict[str, Any]]:
         def on_epoch(row: EpochRow, epochs: int) -> None:
             console.print(
                 f"epoch {row.epoch}/{epochs} ({row.phase}): loss {row.loss:.3f}, accuracy {row.accuracy:.3f}; "
-                f"validation AUC {row.validation_auc:.4f}; {row.pictures_per_s:.0f} pictures/s",
+                f"validation AUC {row.validation_auc:.4f}; {row.pictures_per_s:.3g} pictures/s",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -30,6 +30,11 @@ class EpochRow:
     pictures_per_s: float
 
 
+def best_epoch(history: Sequence[EpochRow]) -> EpochRow:
+    """Return the epoch that a training keeps: of those at the last one's size, the first of the highest AUC."""
+    return max((row for row in history if row.size_px == history[-1].size_px), key=lambda row: row.validation_auc)
+
+
 _TYPES = {"epoch": int, "phase": str, "size_px": int}
 
 

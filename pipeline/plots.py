@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 from ..edge.calibration import Thresholds
 from ..edge.files import replacing
 from ..edge.images import read_image
-from .history import EpochRow
+from .history import EpochRow, best_epoch
 
+_STYLES = ("-", "--", "-.", ":", (0, (1, 3)))
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's: told apart by the colour-blind too."""
 
@@ -48,9 +49,10 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def plot_history(history: Sequence[EpochRow], path: Path) -> None:
-    """Draw loss, accuracy and validation AUC over the epochs."""
+    """Draw loss, accuracy and validation AUC over the epochs, and which was kept."""
     epochs = [row.epoch for row in history]
-    best = int(np.argmax([row.validation_auc for row in history]))
+    kept = best_epoch(history).epoch
+    grown = [row.epoch for before, row in pairwise(history) if row.size_px != before.size_px]
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     panels = {
         "Loss": ([row.loss for row in history], [row.validation_loss for row in history]),
@@ -61,7 +63,9 @@ def plot_history(history: Sequence[EpochRow], path: Path) -> None:
         if training is not None:
             axis.plot(epochs, training, color="#999999", marker=".", label="training (augmented)")
         axis.plot(epochs, validation, color=REAL_COLOUR, marker=".", label="validation")
-        axis.axvline(epochs[best], color="#009e73", linestyle=":", label=f"best epoch, {epochs[best]}")
+        axis.axvline(kept, color="#009e73", linestyle=":", label=f"epoch {kept}, the best at full size, was kept")
+        for epoch in grown:
+            axis.axvline(epoch - 0.5, color="#999999", linewidth=0.8, label="pictures grow to full size")
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -71,11 +75,13 @@ def plot_history(history: Sequence[EpochRow], path: Path) -> None:
 def plot_roc(path: Path, scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Draw the ROC curve of each condition's (labels, p_fake)."""
     figure, axis = plt.subplots(figsize=(5, 5))
-    for (name, (labels, p_fake)), colour in zip(scores.items(), cycle(COLOURS), strict=False):
+    # Curves may lie on each other; dashes leave room for those below.
+    for (name, (labels, p_fake)), colour, style in zip(scores.items(), cycle(COLOURS), cycle(_STYLES), strict=False):
         if labels.all() or not labels.any():
             continue
         false_alarms, found, _ = roc_curve(labels, p_fake)
-        axis.plot(false_alarms, found, color=colour, label=f"{name}: AUC {roc_auc_score(labels, p_fake):.3f}")
+        label = f"{name}: AUC {roc_auc_score(labels, p_fake):.3f}"
+        axis.plot(false_alarms, found, color=colour, linestyle=style, label=label)
     axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="guessing")
     axis.set(xlabel="share of real faces called fake", ylabel="share of fakes found", title="ROC", aspect="equal")
     axis.legend(loc="lower right")

@@ -31,6 +31,9 @@ COMMANDS = {
     },
 }
 
+_GO_ON = ("crop", "train", "pipeline")
+"""What does not do again what is done."""
+
 EXTRAS = {
     **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib"), "train"),
     **dict.fromkeys(("imagehash", "psutil", "kagglehub"), "train"),
@@ -95,8 +98,7 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped.", err=True)
-        return 130
+        return _stopped(arguments)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -105,8 +107,7 @@ def run(arguments: list[str]) -> int:
         return 1
     except Exception as error:
         if _interrupted(error):
-            click.echo("Stopped.", err=True)
-            return 130
+            return _stopped(arguments)
         explanation = _explanation(error)
         if explanation is None:
             raise
@@ -114,6 +115,12 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         click.echo(f"Error: {printable(explanation)}", err=True)
         return 1
+
+
+def _stopped(arguments: list[str]) -> int:
+    goes_on = any(verb in arguments for verb in _GO_ON)
+    click.echo("Stopped; give the same command again to go on." if goes_on else "Stopped.", err=True)
+    return 130
 
 
 def _interrupted(error: BaseException | None) -> bool:

@@ -78,7 +78,7 @@ def compare(
         mean = _ensemble([default_folder(folder, split) / SCORES for folder in runs])
         rows.append(Compared("ensemble", f"mean of {len(runs)}", mean, sum(sizes), sum(times)))
     write_text(output / FIGURES, json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    _plot(rows, output / PLOT)
+    _plot(rows, split, output / PLOT)
     page = [
         f"# {len(runs)} runs on the {split} split, {reports[0]['pictures']} faces",
         "",
@@ -170,7 +170,7 @@ def _sizes_and_times(runs: Sequence[Path]) -> tuple[list[int], list[float]]:
         return [file.stat().st_size for file in files], latencies_ms(files)
 
 
-def _plot(rows: Sequence[Compared], path: Path) -> None:
+def _plot(rows: Sequence[Compared], split: str, path: Path) -> None:
     sources = _sources(rows)
     height = 1.2 + len(sources) * (0.3 + 0.16 * len(rows)) + 0.2 * len(rows)
     figure, axis = plt.subplots(figsize=(8, height), layout="constrained")
@@ -183,6 +183,6 @@ def _plot(rows: Sequence[Compared], path: Path) -> None:
         axis.errorbar(auc, places, xerr=[auc - low, high - auc], fmt="o", color=colour, label=label)
     axis.set_yticks(range(len(sources)), sources)
     axis.invert_yaxis()
-    axis.set(xlabel="AUC on clean faces, 95 % interval")
+    axis.set(xlabel=f"AUC on clean faces of the {split} split, 95 % interval")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center")
     save_figure(figure, path)

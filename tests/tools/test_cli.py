@@ -105,6 +105,26 @@ def test_ctrl_c_is_status_130_wherever_it_strikes(
     assert capsys.readouterr().err.strip() == "Stopped."
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["crop", "DATASET", "-o", "OUT"], "Stopped; give the same command again to go on."),
+        (["-v", "train", "CROPS", "-o", "OUT"], "Stopped; give the same command again to go on."),
+        (["split", "CROPS"], "Stopped."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_ctrl_c_says_whether_the_command_goes_on(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments, **options) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facetell.tools.cli.cli.main", interrupted)
+    assert run(arguments) == 130
+    assert capsys.readouterr().err.strip() == said
+
+
 # What is loaded
 
 
