@@ -74,8 +74,8 @@ def audit(dataset: Path, *, progress: Callable[[int, int], None] = lambda done, 
             leaks.append(_leak(real_source, fake_source, chosen, labels))
     if not leaks:
         raise DatasetError(
-            f"{dataset} has too few readable pictures; wanted {_MIN_PICTURES} real and {_MIN_PICTURES} fake ones, each of "
-            f"at least {_FOLDS} groups"
+            f"{dataset} has too few readable pictures; wanted {_MIN_PICTURES} real and {_MIN_PICTURES} fake ones, each "
+            f"of at least {_FOLDS} groups"
         )
     return leaks
 
