@@ -131,7 +131,8 @@ def _aucs(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Auc]]:
 
 
 def _sources(rows: Sequence[Compared]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row.auc["clean"]))
+    names = list(dict.fromkeys(name for row in rows for name in row.auc["clean"]))
+    return names[:1] if len(names) == 2 else names  # of one source, all are the same faces
 
 
 def _ensemble(files: Sequence[Path]) -> dict[str, dict[str, Auc]]:
@@ -175,12 +176,13 @@ def _plot(rows: Sequence[Compared], split: str, path: Path) -> None:
     height = 1.2 + len(sources) * (0.3 + 0.16 * len(rows)) + 0.2 * len(rows)
     figure, axis = plt.subplots(figsize=(8, height), layout="constrained")
     for number, row in enumerate(rows):
-        places = np.array([sources.index(name) for name in row.auc["clean"]], float)
+        shown = [name for name in row.auc["clean"] if name in sources]
+        places = np.array([sources.index(name) for name in shown], float)
         places += (number - (len(rows) - 1) / 2) * 0.8 / len(rows)
-        auc, low, high = np.array(list(row.auc["clean"].values())).T
+        auc, low, high = np.array([row.auc["clean"][name] for name in shown]).T
         label = f"{row.name}, {row.size_bytes / 1e6:.1f} MB, {row.latency_ms:.1f} ms"
         colour = COLOURS[number % len(COLOURS)]
-        axis.errorbar(auc, places, xerr=[auc - low, high - auc], fmt="o", color=colour, label=label)
+        axis.errorbar(auc, places, xerr=np.stack([auc - low, high - auc]), fmt="o", color=colour, label=label)
     axis.set_yticks(range(len(sources)), sources)
     axis.invert_yaxis()
     axis.set(xlabel=f"AUC on clean faces of the {split} split, 95 % interval")
