@@ -56,12 +56,12 @@ class Bundle:
     trained_on: tuple[str, ...]
     license: str
 
-    def classifier(self, precision: str = "auto") -> Classifier:
-        """Return the classifier of a precision; auto takes the first of float32, float16, int8.
+    def classifier(self, precision: str | None = None) -> Classifier:
+        """Return the classifier of a precision, or the most exact one.
 
         Raises ModelError when the bundle has none of that precision.
         """
-        if precision == "auto":
+        if precision is None:
             precision = next(known for known in PRECISIONS if known in self.classifiers)
         if precision not in self.classifiers:
             raise ModelError(f"the model {self.name} has no {precision} file; it has: {', '.join(self.classifiers)}")

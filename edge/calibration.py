@@ -59,13 +59,15 @@ class Thresholds:
 
 def logit(probability: np.ndarray) -> np.ndarray:
     """Return log(p / (1 - p)) in float64, limited to +-13.8."""
-    limit = _sigmoid(np.array(_LOGIT_LIMIT))
-    clipped = np.clip(np.asarray(probability, np.float64), 1 - limit, limit)
+    clipped = np.clip(np.asarray(probability, np.float64), 1 - _MAX_P, _MAX_P)
     return np.log(clipped / (1 - clipped))
 
 
 def _sigmoid(z: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(z / 2))  # never overflows
+
+
+_MAX_P = float(_sigmoid(np.array(_LOGIT_LIMIT)))
 
 
 def fit_calibration(raw: np.ndarray, is_fake: np.ndarray) -> Calibration:

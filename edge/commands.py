@@ -7,24 +7,23 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import click
 
 from .errors import SourceError, printable
 
-if TYPE_CHECKING:
-    from .results import FileResult
-
 _PATH = click.Path(path_type=Path)
+_PRECISION = click.Choice(["auto", "float32", "float16", "int8"])
 _DASH = Path("-")
 _FAILED_FILES = 3
 _SIGNALLED = 128
+_CHUNK_BYTES = 65_536
 
 
 class NumberRange(click.FloatRange):
@@ -43,14 +42,17 @@ def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(allow_dash=True), callback=_named)
+@click.argument("paths", nargs=-1, type=click.Path(allow_dash=True, readable=False), callback=_named)
+@click.option("-0", "null", is_flag=True, help="Paths from standard input end in NUL, as find -print0 writes them.")
+@click.option("--follow-links", is_flag=True, help="Go into folders that are links, too.")
+@click.option("--watch", type=_PATH, metavar="DIR", help="Scan this folder, then what arrives in it, until Ctrl-C.")
 @click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "float16", "int8"]),
+    type=_PRECISION,
     default="auto",
     show_default=True,
-    help="Which of the bundle's files; auto is the most exact.",
+    help="Which of the bundle's files; auto is int8 where that is much faster here, else float32.",
 )
 @click.option(
     "--runtime",
@@ -59,61 +61,172 @@ def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -
     show_default=True,
     help="TFLite runtime; auto is the first that is installed.",
 )
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads.  [default: one for each processor]")
 @click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
 @click.option("--careful", is_flag=True, help="Score mild variations of each face, too: uncertain where they differ.")
+@click.option(
+    "--max-megapixels",
+    type=NumberRange(0, 1000, min_open=True),
+    default=100,
+    show_default=True,
+    help="Larger pictures are refused before they are decoded.",
+)
 @click.option("--format", "format_", type=click.Choice(["table", "csv", "json", "jsonl"]), help="Of the results.")
 @click.option("-o", "--output", type=_PATH, help="File for the results; its ending names the format.  [default: -]")
+@click.option("--resume", is_flag=True, help="Go on with a .jsonl file: scan only what has no row in it.")
+@click.option("--copy-to", type=_PATH, metavar="DIR", help="Copy the pictures into DIR/real, fake and uncertain.")
+@click.option(
+    "--fps",
+    type=NumberRange(0, 1000, min_open=True),
+    default=5,
+    show_default=True,
+    help="How many frames of a second of video to look at.",
+)
+@click.option("--annotate", type=_PATH, metavar="MP4", help="Write the one video that is named with its faces framed.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def scan(
     paths: tuple[Path, ...],
+    null: bool,
+    follow_links: bool,
+    watch: Path | None,
     model: Path | None,
     precision: str,
     runtime: str,
+    workers: int | None,
     threshold: float | None,
     pre_cropped: bool,
     careful: bool,
+    max_megapixels: float,
     format_: str | None,
     output: Path | None,
+    resume: bool,
+    copy_to: Path | None,
+    fps: float,
+    annotate: Path | None,
     quiet: bool,
 ) -> int:
-    """Say of every face in pictures whether it is real or fake.
+    """Say of every face in pictures and videos whether it is real or fake.
 
-    PATHS are pictures and folders of them; - reads paths from standard input, one a line. Results go to standard
-    output, as a table on a terminal and as CSV in a pipe. Exit status 3 says that some files could not be read.
+    PATHS are files, folders of them and patterns like 'trip/**/*.jpg'; - reads paths from standard input, one a
+    line. Results go to standard output, as a table on a terminal and as CSV in a pipe. A file of CSV or JSONL holds
+    every row so far, whatever ends the scan. Exit status 3 says that some files could not be read.
     """
     from .bundle import DEFAULT_BUNDLE, load_bundle
     from .detector import Detector
-    from .results import write_results
+    from .display import ScanDisplay, summary
+    from .results import finished, precision_of, write_results
     from .runtime import silent_stderr
-    from .scan import expand_paths
+    from .scan import available_processors, expand_paths, scan_files
+    from .sorting import sort_copies
 
     output = None if output == _DASH else output
-    if output is not None and output.exists():
-        raise SourceError(f"{output} exists already; choose another file with -o")
+    if not paths and not watch:
+        raise click.UsageError("name pictures or folders of them, or a folder to --watch")
+    if null and _DASH not in paths:
+        raise click.UsageError("-0 is for paths from standard input; name - among the paths")
+    if output is not None and output.exists() and not resume:
+        raise SourceError(f"{output} exists already; choose another file with -o, or go on with a .jsonl by --resume")
     format_ = format_ or _format_of(output)
-    files = expand_paths([path for path in paths if path != _DASH], _paths_from_stdin() if _DASH in paths else ())
-    bundle = load_bundle(model or DEFAULT_BUNDLE)
-    with silent_stderr():
+    looked_in = [path for path in (*paths, *([watch] if watch else [])) if path != _DASH]
+    if copy_to and {copy_to.resolve(), *copy_to.resolve().parents} & {path.resolve() for path in looked_in}:
+        raise click.UsageError(f"{copy_to} is where pictures are looked for; choose a folder outside for --copy-to")
+    if annotate and (len(paths) != 1 or not paths[0].is_file() or annotate.suffix.lower() != ".mp4"):
+        raise click.UsageError("--annotate OUT.mp4 is for one video; name it alone")
+    if annotate and annotate.exists():
+        raise SourceError(f"{annotate} exists already; choose another file for --annotate")
+    if resume and (output is None or format_ != "jsonl"):
+        raise click.UsageError("--resume needs a file to go on with: -o FILE.jsonl")
+    started = time.monotonic()
+    with _until_interrupted() as interrupted, silent_stderr():
+        arrivals = _arrivals(watch, lambda: bool(interrupted))
+        listed = _paths_from_stdin(b"\0" if null else b"\n") if _DASH in paths else ()
+        files = expand_paths(looked_in, listed, follow_links=follow_links)
+        before = output if resume and output and output.exists() else None
+        if before and precision == "auto":
+            precision = precision_of(before) or "auto"
         detector = Detector(
-            bundle,
+            load_bundle(model or DEFAULT_BUNDLE),
             precision=precision,
             runtime=runtime,
             threshold=threshold,
             pre_cropped=pre_cropped,
             careful=careful,
+            max_megapixels=max_megapixels,
         )
-    started = time.monotonic()
-    with _until_interrupted() as interrupted, _opened(output) as file:
-        results = _watched((detector.scan_file(path) for path in files), interrupted, show=not quiet)
-        counts = write_results(results, format_, file)
-        if not counts and not interrupted:
-            raise SourceError(f"no pictures in {', '.join(map(str, paths))}; wanted pictures or folders of them")
-    if not quiet:
-        click.echo(_summary(counts, time.monotonic() - started, stopped=bool(interrupted)), err=True)
+        done = finished(before, detector.signed) if before else set()
+        wanted = chain((path for path in files if hash(str(path)) not in done), arrivals)
+        show = not quiet and not (output is None and sys.stdout.isatty())
+        with _opened(output, format_) as file, ScanDisplay(show=show) as display:
+            results = scan_files(
+                wanted,
+                detector,
+                workers=workers or available_processors(),
+                fps=fps,
+                annotated=annotate,
+                stopped=lambda: bool(interrupted),
+                on_video=display.on_video,
+            )
+            with closing(sort_copies(results, copy_to) if copy_to else results) as results:
+                tally = write_results(display.counted(results), format_, file)
+            if not (tally.verdicts or done or interrupted):
+                raise SourceError(f"no pictures in {', '.join(map(str, paths))}; wanted pictures or folders of them")
+        if not quiet:
+            click.echo(summary(tally, time.monotonic() - started, len(done), stopped=bool(interrupted)), err=True)
     if interrupted:
         return _SIGNALLED + interrupted[0]
-    return _FAILED_FILES if counts["error"] else 0
+    return _FAILED_FILES if tally.verdicts["error"] else 0
+
+
+@click.command()
+@click.option("--source", default="0", show_default=True, help="Number, /dev/videoN, URL, picamera2, or a video file.")
+@click.option("--view", type=click.Choice(["browser", "window", "none"]), default="browser", show_default=True)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where --view browser listens; 0.0.0.0 is for all."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--jsonl", is_flag=True, help="Write a line of JSON for each face that appears, changes or leaves.")
+@click.option("--save-fakes", type=_PATH, metavar="DIR", help="Save the frame in which a face's verdict becomes fake.")
+@click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
+@click.option("--precision", type=_PRECISION, default="auto", show_default=True)
+@click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but --jsonl.")
+def camera(
+    source: str,
+    view: str,
+    host: str,
+    port: int,
+    jsonl: bool,
+    save_fakes: Path | None,
+    model: Path | None,
+    precision: str,
+    threshold: float | None,
+    quiet: bool,
+) -> int:
+    """Watch a camera: verdicts on the faces before it, live, until Ctrl-C."""
+    from . import live
+    from .bundle import DEFAULT_BUNDLE, load_bundle
+    from .camera import Camera
+    from .detector import Detector
+    from .runtime import silent_stderr
+    from .views import open_view
+
+    with _until_interrupted() as interrupted, silent_stderr():
+        detector = Detector(load_bundle(model or DEFAULT_BUNDLE), precision=precision, threshold=threshold)
+        with closing(Camera(source)) as opened, closing(open_view(view, host, port)) as shown:
+            if not quiet:
+                click.echo(shown.greeting, err=True)
+            for look in live.looks(opened, detector):
+                if interrupted or not shown.show(look):
+                    break
+                for event in look.events:
+                    if jsonl:
+                        click.echo(live.as_line(event))
+                    elif not quiet:
+                        click.echo(live.in_words(event), err=True)
+                if save_fakes:
+                    live.save_fakes(look, save_fakes)
+    return _SIGNALLED + interrupted[0] if interrupted else 0
 
 
 @click.command()
@@ -144,9 +257,25 @@ def info(bundle: Path | None, public_key: Path | None) -> None:
         click.echo(f"{name:>14}  {printable(value)}")
 
 
-def _paths_from_stdin() -> Iterator[Path]:
-    lines = (line.removesuffix(b"\r") for line in sys.stdin.buffer.read().split(b"\n"))
-    return (Path(os.fsdecode(line)) for line in lines if line)
+def _paths_from_stdin(end: bytes) -> Iterator[Path]:
+    stdin: Any = sys.stdin.buffer
+    rest, more = b"", True
+    while more:
+        chunk = stdin.read1(_CHUNK_BYTES)
+        more = bool(chunk)
+        *lines, rest = (rest + (chunk or end)).split(end)
+        for line in lines:
+            path = line.removesuffix(b"\r") if end == b"\n" else line
+            if path:
+                yield Path(os.fsdecode(path))
+
+
+def _arrivals(folder: Path | None, stopped: Callable[[], bool]) -> Iterator[Path]:
+    if folder is None:
+        return iter(())
+    from .watch import Arrivals
+
+    return Arrivals(folder).pictures(stopped)
 
 
 def _format_of(output: Path | None) -> str:
@@ -159,19 +288,23 @@ def _format_of(output: Path | None) -> str:
 
 
 @contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    from .files import replacing
+def _opened(output: Path | None, format_: str) -> Iterator[TextIO]:
+    from .files import GrowingFile, replacing
 
     # surrogateescape: a file name need not be UTF-8, and goes out as it came in.
     if output is None:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="surrogateescape")
         yield sys.stdout
-    else:
+    elif format_ == "json":  # one array, whole only at its end
         with (
             replacing(output) as partial,
             partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
         ):
+            yield file
+    else:
+        raw: Any = GrowingFile(output)
+        with TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="", write_through=True) as file:
             yield file
 
 
@@ -190,28 +323,3 @@ def _until_interrupted() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _watched(results: Iterable[FileResult], interrupted: list[int], *, show: bool) -> Iterator[FileResult]:
-    """Pass results on until interrupted, with a count on a terminal's stderr."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), "scanning", MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as progress:
-        task = progress.add_task("scanning", total=None)
-        for result in results:
-            yield result
-            progress.advance(task)
-            if interrupted:
-                return
-
-
-def _summary(counts: Counter[str], seconds: float, *, stopped: bool) -> str:
-    total = counts.total()
-    parts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts.most_common())
-    return (
-        f"{'Stopped after' if stopped else 'Scanned'} {total} file{'s' * (total != 1)} in {seconds:.1f} s: {parts}. "
-        "A verdict is evidence, not proof."
-    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +15,14 @@ from .calibration import Thresholds
 from .conditions import variations
 from .errors import ImageError, ModelError
 from .faces import Face, FaceFinder, centre, crop_face, face_square, resize_face, saved_size_px
-from .images import read_image
-from .results import FaceResult, FileResult
+from .images import MAX_MEGAPIXELS, REDUCTIONS, Picture
+from .latency import fastest_precision
+from .results import FaceResult, FileResult, gravest_first
 from .runtime import TFLiteModel
 
-_SUSPICION = ("real", "uncertain", "fake")  # the gravest last
+_LIKELY_FACE_SHARE = 0.3
+"""Of a picture's shorter side: as if no face were smaller, a large JPEG is decoded first. Where one is, the picture is
+decoded again; both together then take at most 1.4 times as long as the whole at once (docs/performance.md)."""
 
 
 class Detector:
@@ -26,85 +32,128 @@ class Detector:
         self,
         bundle: Bundle,
         *,
-        precision: str = "auto",
+        precision: str | None = None,
         runtime: str = "auto",
         threshold: float | None = None,
         pre_cropped: bool = False,
         careful: bool = False,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         """Set up a bundle's models.
 
+        precision is float32, float16 or int8, by default the most exact there is; auto is int8 where
+        that is much faster here, else float32.
         threshold, if given, replaces the bundle's two by one: fake at or above it, real below. With pre_cropped, or a
         bundle that was trained so, every picture is taken for one face crop and no face is looked for. When careful,
         mild variations of each face are scored, too: p_fake is their mean, and where verdicts differ it is uncertain.
 
         Raises ModelError or RuntimeMissingError when the models cannot be run here.
         """
-        classifier = bundle.classifier(precision)
+        classifier = bundle.classifier(fastest_precision(bundle, runtime) if precision == "auto" else precision)
         self._bundle, self._pre_cropped = bundle, pre_cropped or bundle.pre_cropped
-        self._careful = careful
-        self._finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score, runtime=runtime)
-        self._classifier = TFLiteModel(classifier.content, runtime)
+        self._careful, self.max_megapixels = careful, max_megapixels
+        self.finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score, runtime=runtime)
+        self.classifier = TFLiteModel(classifier.content, runtime)
         size = bundle.input_size_px
-        if self._classifier.input_shape != (1, size, size, 3) or self._classifier.output_shapes != [(1, 2)]:
+        if self.classifier.input_shape != (1, size, size, 3) or self.classifier.output_shapes != [(1, 2)]:
             raise ModelError(
-                f"{classifier.file} takes {self._classifier.input_shape} and gives {self._classifier.output_shapes}; "
+                f"{classifier.file} takes {self.classifier.input_shape} and gives {self.classifier.output_shapes}; "
                 f"wanted (1, {size}, {size}, 3) and one output (1, 2)"
             )
         self._calibration = classifier.calibration
         self._thresholds = bundle.thresholds
         if threshold is not None:
             self._thresholds = Thresholds(float(np.nextafter(threshold, 0)), threshold, "given by the user")
-        self.precision = classifier.precision
+        self.signed: dict[str, Any] = {
+            "model": bundle.identity,
+            "precision": classifier.precision,
+            "rule": self._rule(),
+        }
+        """What every result says of how it was made."""
+        self.another = partial(
+            Detector,
+            bundle,
+            precision=classifier.precision,
+            runtime=runtime,
+            threshold=threshold,
+            pre_cropped=pre_cropped,
+            careful=careful,
+            max_megapixels=max_megapixels,
+        )
+        """Makes one more of the same, for another thread."""
 
     def detect(self, image: np.ndarray) -> list[FaceResult]:
         """Return the faces of a (H, W, 3) uint8 RGB picture, the most suspicious first."""
-        size = self._bundle.input_size_px
-        if self._pre_cropped:
-            height, width = image.shape[:2]
-            crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
-            faces = [(Face((0.0, 0.0, float(width), float(height)), 1.0), crop)]
-        else:
-            margin_ratio = self._bundle.margin_ratio
-            faces = [
-                (face, crop_face(image, face.box_xyxy, size_px=size, margin_ratio=margin_ratio))
-                for face in self._finder.find(image)
-            ]
-        results = [self._judge(image, face, crop) for face, crop in faces]
-        return sorted(results, key=lambda result: (_SUSPICION.index(result.verdict), result.p_fake), reverse=True)
+        return self._judge_all(image, self._find(image))
 
     def score(self, crop: np.ndarray) -> float:
         """Return the calibrated p_fake of one (S, S, 3) uint8 RGB crop of the input size."""
-        raw = self._classifier.run(crop[np.newaxis])[0][:, 1]
+        raw = self.classifier.run(crop[np.newaxis])[0][:, 1]
         return float(self._calibration.apply(raw)[0])
+
+    def verdict(self, p_fake: float) -> str:
+        """Return fake, real or uncertain."""
+        return self._thresholds.verdict(p_fake)
 
     def scan_file(self, path: Path) -> FileResult:
         """Return what a picture file shows; a file that cannot be read becomes a result with the reason."""
         started = time.perf_counter()
         try:
-            image = read_image(path)
+            picture = Picture(path, max_megapixels=self.max_megapixels)
+            image, found = self.read(picture)
         except ImageError as error:
-            return FileResult(path=str(path), status="error", verdict="error", error=str(error))
-        faces = self.detect(image)
-        height, width = image.shape[:2]
+            return FileResult(path=str(path), status="error", verdict="error", error=str(error), **self.signed)
+        faces = self._judge_all(image, found, picture.width_px / image.shape[1])
         return FileResult(
             path=str(path),
             status="ok",
             verdict=faces[0].verdict if faces else "no_face",
             p_fake=faces[0].p_fake if faces else None,
             faces=faces,
-            width=width,
-            height=height,
-            model=self._bundle.identity,
-            precision=self.precision,
+            width=picture.width_px,
+            height=picture.height_px,
             latency_ms=round((time.perf_counter() - started) * 1000, 2),
+            **self.signed,
         )
 
-    def _judge(self, image: np.ndarray, face: Face, crop: np.ndarray) -> FaceResult:
+    def read(self, picture: Picture) -> tuple[np.ndarray, list[Face]]:
+        """Decode a picture no larger than its faces need, and find them, in pixels of what was decoded.
+
+        A JPEG is reduced only where at least one of the reduced picture's pixels is left for each of the crop's.
+        """
+        shorter_px, size = min(picture.width_px, picture.height_px), self._bundle.input_size_px
+        if self._pre_cropped:
+            image = picture.decode(_reduction(shorter_px / saved_size_px(size)))
+            return image, self._find(image)
+        first = _reduction(shorter_px * _LIKELY_FACE_SHARE / size)
+        image = picture.decode(first)
+        faces = self._find(image)
+        shown = picture.width_px / image.shape[1]
+        smallest_px = min((self._square(image, face)[2] for face in faces), default=math.inf) * shown
+        if shown == 1 or _reduction(smallest_px / size) >= first:
+            return image, faces
+        sharper = picture.decode(_reduction(smallest_px / size))
+        return sharper, [face.scaled(sharper.shape[1] / image.shape[1]) for face in faces]
+
+    def _find(self, image: np.ndarray) -> list[Face]:
+        height, width = image.shape[:2]
+        return [Face((0.0, 0.0, float(width), float(height)), 1.0)] if self._pre_cropped else self.finder.find(image)
+
+    def _judge_all(self, image: np.ndarray, faces: list[Face], scale: float = 1) -> list[FaceResult]:
+        """Return the verdicts on faces, the most suspicious first, their boxes enlarged by scale."""
+        results = [self._judge(image, face, scale) for face in faces]
+        return gravest_first(results)
+
+    def _judge(self, image: np.ndarray, face: Face, scale: float) -> FaceResult:
+        size = self._bundle.input_size_px
+        if self._pre_cropped:
+            crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
+        else:
+            crop = crop_face(image, face.box_xyxy, size_px=size, margin_ratio=self._bundle.margin_ratio)
         views = [crop, *variations(image, crop, self._square(image, face))] if self._careful else [crop]
         scores = [round(self.score(view), 6) for view in views]
-        verdicts = {self._thresholds.verdict(p_fake) for p_fake in scores}
-        x_min, y_min, x_max, y_max = (round(edge, 2) for edge in face.box_xyxy)
+        verdicts = {self.verdict(p_fake) for p_fake in scores}
+        x_min, y_min, x_max, y_max = (round(edge * scale, 2) for edge in face.box_xyxy)
         return FaceResult(
             box_xyxy=(x_min, y_min, x_max, y_max),
             score=round(face.score, 4),
@@ -119,3 +168,14 @@ class Detector:
         x, y, side = face_square(image, face.box_xyxy, margin_ratio=1)
         size = self._bundle.input_size_px
         return x, y, side * size / saved_size_px(size)
+
+    def _rule(self) -> str:
+        """Return what besides the model decides a verdict."""
+        numbers = f"fake from {self._thresholds.fake:.6g}, real up to {self._thresholds.real:.6g}"
+        flags = (", careful" * self._careful) + (", pre-cropped" * self._pre_cropped)
+        return numbers + flags
+
+
+def _reduction(pitch: float) -> int:
+    """Return the largest reduction that leaves one pixel for each of a crop that has pitch of them for each."""
+    return max((reduction for reduction in REDUCTIONS if reduction <= pitch), default=1)

@@ -32,27 +32,38 @@ class Face:
     box_xyxy: Box
     score: float
 
+    def scaled(self, factor: float) -> Face:
+        """Return the same face in a picture that is enlarged by factor."""
+        x_min, y_min, x_max, y_max = self.box_xyxy
+        return Face((x_min * factor, y_min * factor, x_max * factor, y_max * factor), self.score)
+
 
 class FaceFinder:
     """Finds faces with BlazeFace in a TFLite runtime."""
 
     def __init__(self, content: bytes, *, min_score: float, runtime: str = "auto") -> None:
         """Load the finder from the bytes of face_detector.tflite; raises what TFLiteModel raises."""
-        self._model = TFLiteModel(content, runtime)
-        shapes = (self._model.input_shape, *self._model.output_shapes)
+        self.model = TFLiteModel(content, runtime)
+        shapes = (self.model.input_shape, *self.model.output_shapes)
         if shapes != _SHAPES:
             raise ModelError(f"the face detector has the shapes {shapes}; wanted BlazeFace short range, {_SHAPES}")
-        self._min_score = min_score
+        # In logits, so that all but a few of the 896 anchors are passed over unseen.
+        self._min_logit = math.log(min_score / (1 - min_score)) if 0 < min_score < 1 else math.inf * (min_score - 0.5)
         self._anchors_xy = _anchor_centres()
+        self._input = np.empty(_SHAPES[0], np.float32)
 
     def find(self, image: np.ndarray) -> list[Face]:
         """Return the faces in a (H, W, 3) uint8 RGB picture, best score first."""
         height, width = image.shape[:2]
         scale = _SIDE_PX / max(height, width)
         offset = ((_SIDE_PX - width * scale) / 2, (_SIDE_PX - height * scale) / 2)
-        regressors, logits = self._model.run(_letterbox(image)[np.newaxis] / np.float32(127.5) - 1)
-        boxes, scores = _decode(regressors[0], logits[0, :, 0], self._anchors_xy)
-        keep = scores >= self._min_score
+        np.divide(_letterbox(image), np.float32(127.5), out=self._input[0])
+        self._input -= 1
+        regressors, logits = self.model.run(self._input)
+        likely = np.flatnonzero(logits[0, :, 0] >= self._min_logit)
+        if not len(likely):
+            return []
+        boxes, scores = _decode(regressors[0][likely], logits[0, likely, 0], self._anchors_xy[likely])
         return [
             Face(
                 (
@@ -63,7 +74,7 @@ class FaceFinder:
                 ),
                 float(score),
             )
-            for box, score in _weighted_nms(boxes[keep], scores[keep])
+            for box, score in _weighted_nms(boxes, scores)
         ]
 
 
@@ -190,11 +201,6 @@ def _mirrored_patch(image: np.ndarray, x: int, y: int, side: int) -> np.ndarray:
     height, width = image.shape[:2]
     x_from, y_from = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
     x_to, y_to = min(max(x + side, x_from + 1), width), min(max(y + side, y_from + 1), height)
-    return cv2.copyMakeBorder(
-        image[y_from:y_to, x_from:x_to],
-        max(y_from - y, 0),
-        max(y + side - y_to, 0),
-        max(x_from - x, 0),
-        max(x + side - x_to, 0),
-        cv2.BORDER_REFLECT_101,
-    )
+    inside = image[y_from:y_to, x_from:x_to]
+    rims = (max(y_from - y, 0), max(y + side - y_to, 0), max(x_from - x, 0), max(x + side - x_to, 0))
+    return cv2.copyMakeBorder(inside, *rims, cv2.BORDER_REFLECT_101) if any(rims) else inside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -65,6 +66,44 @@ def _writable(path: Path) -> Iterator[None]:
             reason = error.strerror or error
             raise SourceError(f"cannot write {path}: {reason}; choose another place with -o") from error
         raise
+
+
+class GrowingFile(io.RawIOBase):
+    """A new file, or one to be gone on with, that holds every piece written so far whole, whatever ends the program."""
+
+    def __init__(self, path: Path) -> None:
+        """Touch nothing yet: the file and the folders above it are made with the first piece."""
+        self._path = path
+        self._file: io.FileIO | None = None
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, content: Any, /) -> int:
+        """Append bytes; raises SourceError, with none of them in the file, when they do not go in."""
+        content = bytes(content)
+        try:
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = io.FileIO(self._path, "a")
+            before_bytes, written = self._file.seek(0, os.SEEK_END), 0
+            try:
+                while written < len(content):
+                    written += self._file.write(content[written:]) or 0
+            except OSError:
+                self._file.truncate(before_bytes)
+                raise
+        except OSError as error:
+            reason = error.strerror or error
+            raise SourceError(f"cannot write {self._path}: {reason}; what was written before is kept") from error
+        return len(content)
+
+    def close(self) -> None:
+        """Close the file, if anything was written."""
+        if self._file is not None:
+            self._file.close()
+        super().close()
 
 
 def write_text(path: Path, text: str) -> None:

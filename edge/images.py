@@ -4,61 +4,123 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from .errors import ImageError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
+)
 """File name endings that mark a picture in a folder; what a file really is, its content decides."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 """Formats by content that are decoded; everything else Pillow knows (EPS, PSD, ...) is refused."""
 
 MAX_MEGAPIXELS = 100.0
 MAX_SIDE_PX = 32_766
 """OpenCV's warps count pixels in 16 bits."""
 
+REDUCTIONS = (1, 2, 4, 8)
+"""By how much libjpeg can shrink while it decodes; it averages about as many pixels."""
+
+# Odd metadata; what is wrong with the pixels comes as an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # _check_size decides, on the header as Pillow would
 
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+_AS_STORED_RGB = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR_RGB
+_MAX_BYTES_AT_ONCE = 64 * 2**20
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+
 _EXIF_ORIENTATION = 0x0112
-_UPRIGHT_BY = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_ON_THEIR_SIDES = (5, 6, 7, 8)
+_UPRIGHT_BY: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.rotate(cv2.transpose(pixels), cv2.ROTATE_180),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 
 
 def read_image(source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
-    """Decode a picture, upright and opaque, as (H, W, 3) uint8 RGB in 0..255.
+    """Decode a picture, upright and opaque, as (H, W, 3) uint8 RGB in 0..255; raises what Picture and decode raise."""
+    return Picture(source, max_megapixels=max_megapixels).decode()
 
-    The content decides the format, EXIF orientation is applied once, transparency goes over white, 16-bit grey is
-    scaled, CMYK is converted, and an animation gives its first frame. Colour profiles are ignored.
 
-    Raises ImageError for a file that cannot be read, is no picture of an allowed format, is truncated, or has more
-    than max_megapixels million pixels or MAX_SIDE_PX a side (checked before anything is decoded).
-    """
-    Image.init()
-    formats = [name for name in FORMATS if name in Image.OPEN]
-    try:
-        if isinstance(source, Path) and not source.is_file():
-            raise ImageError("not a file that can be read" if source.exists() else "no such file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata: what is wrong with the pixels comes as an error
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
+class Picture:
+    """A picture file whose header has been read and found acceptable, and whose pixels have not been decoded yet."""
+
+    def __init__(self, source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+        """Read a file, or its content, as far as its header.
+
+        Raises ImageError for a file that cannot be read, is no picture of an allowed format, or has more than
+        max_megapixels million pixels or MAX_SIDE_PX a side.
+        """
+        with _as_image_errors():
+            self._source = _read(source) if isinstance(source, Path) else source
+            with self._opened() as image:
                 _check_size(image.size, max_megapixels)
+                self._is_plain_jpeg = isinstance(image, JpegImageFile) and image.mode in ("RGB", "L")
+                self._orientation = _orientation(image)
+                # Of a TIFF Pillow gives the size upright.
+                on_its_side = image.format != "TIFF" and self._orientation in _ON_THEIR_SIDES
+                self.width_px, self.height_px = image.size[::-1] if on_its_side else image.size
+
+    def decode(self, reduction: int = 1) -> np.ndarray:
+        """Return the picture, upright and opaque, as (H, W, 3) uint8 RGB in 0..255.
+
+        The content decides the format, EXIF orientation is applied once, transparency goes over white, 16-bit grey is
+        scaled, CMYK is converted, and an animation gives its first frame. Colour profiles are ignored. With a reduction
+        of REDUCTIONS a JPEG comes with that many times fewer pixels a side, rounded up, in less time; other formats
+        come whole. Raises ImageError for a picture that is damaged, truncated, or too large for the memory.
+        """
+        with _as_image_errors():
+            if self._is_plain_jpeg and isinstance(self._source, bytes):
+                pixels = _decode_jpeg(self._source, reduction)
+                if pixels is not None:
+                    return _UPRIGHT_BY[self._orientation](pixels)
+            with self._opened() as image:
+                image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
                 image.load()
-                return np.array(_to_rgb(_upright(image)))
+                return _UPRIGHT_BY[_orientation(image)](np.array(_to_rgb(image)))
+
+    def _opened(self) -> Image.Image:
+        source = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
+        try:
+            return Image.open(source, formats=_formats())
+        except Image.UnidentifiedImageError:
+            if isinstance(self._source, bytes) and _is_heif(self._source):
+                raise ImageError("a HEIC picture; to read these run: pip install pillow-heif") from None
+            raise
+
+
+@contextmanager
+def _as_image_errors() -> Iterator[None]:
+    try:
+        yield
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"not a picture in a format that is read ({', '.join(formats)})") from error
+        raise ImageError(f"not a picture in a format that is read ({', '.join(_formats())})") from error
     except MemoryError as error:
         raise ImageError("too large for the memory of this machine") from error
     except OSError as error:
@@ -66,6 +128,25 @@ def read_image(source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) 
     # A hostile file makes Pillow's decoders raise nearly anything: SyntaxError, struct.error, IndexError, ...
     except Exception as error:
         raise ImageError(f"damaged picture: {type(error).__name__}: {error}") from error
+
+
+def _read(path: Path) -> bytes | Path:
+    """Return a file's content, or where it is when that is too much to hold at once."""
+    if not path.is_file():
+        raise ImageError("not a file that can be read" if path.exists() else "no such file")
+    return path if path.stat().st_size > _MAX_BYTES_AT_ONCE else path.read_bytes()
+
+
+def _is_heif(content: bytes) -> bool:
+    return content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+
+
+@cache
+def _formats() -> list[str]:
+    Image.init()
+    if find_spec("pillow_heif"):
+        import_module("pillow_heif").register_heif_opener()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
@@ -76,13 +157,26 @@ def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
         raise ImageError(f"{width} x {height} pixels: a side of more than {MAX_SIDE_PX} cannot be handled")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # a broken EXIF block says nothing about the pixels
-        orientation = 1
-    method = _UPRIGHT_BY.get(orientation)
-    return image if method is None else image.transpose(method)
+        return 1
+    return orientation if orientation in _UPRIGHT_BY else 1
+
+
+def _decode_jpeg(content: bytes, reduction: int) -> np.ndarray | None:
+    """Return what Pillow would, to the bit and in half the time; None where only Pillow can tell.
+
+    OpenCV fills up a truncated JPEG with grey and says nothing, so what does not end is left to Pillow.
+    """
+    # In a scan's data no marker can stand, and thumbnails come before it: after the picture's end no scan starts.
+    if content.find(_START_OF_SCAN, max(content.rfind(_END_OF_IMAGE), 0)) >= 0:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), _REDUCED[reduction] | _AS_STORED_RGB)
+    except cv2.error:
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

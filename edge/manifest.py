@@ -59,12 +59,12 @@ def read_manifest(folder: Path, name: str = MANIFEST) -> list[Record]:
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            columns, rows = reader.fieldnames or (), list(reader)
     except FileNotFoundError as error:
         raise DatasetError(f"{folder} has no {name}; make it with facetell merge or crop") from error
     except (OSError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
-    if missing := [name for name in _COLUMNS[:-1] if name not in (reader.fieldnames or ())]:
+    if missing := [name for name in _COLUMNS[:-1] if name not in columns]:
         raise DatasetError(f"{path} is not a manifest: it lacks the columns {', '.join(missing)}")
     if not rows:
         raise DatasetError(f"{path} lists no pictures; make it again with facetell merge or crop")

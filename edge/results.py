@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TextIO
+from pathlib import Path
+from typing import TextIO, TypeVar
 
-from .errors import printable
+from .errors import SourceError, printable
 from .faces import Box
+
+_SUSPICION = ("real", "uncertain", "fake")  # the gravest last
 
 FORMATS = ("table", "csv", "json", "jsonl")
 VERDICTS = ("real", "fake", "uncertain", "no_face", "error")
@@ -18,7 +23,8 @@ COLOURS = {"real": "blue", "fake": "bold dark_orange", "uncertain": "yellow", "n
 
 CSV_COLUMNS = (
     *("path", "status", "verdict", "p_fake", "face", "face_verdict", "face_p_fake", "face_score"),
-    *("x_min", "y_min", "x_max", "y_max", "width", "height", "model", "precision", "latency_ms", "error"),
+    *("x_min", "y_min", "x_max", "y_max", "start_s", "end_s", "best_s", "frames"),
+    *("width", "height", "duration_s", "fps", "model", "precision", "rule", "latency_ms", "error"),
 )
 
 
@@ -32,6 +38,24 @@ class FaceResult:
     verdict: str
 
 
+_Face = TypeVar("_Face", bound=FaceResult)
+
+
+@dataclass(frozen=True)
+class TrackResult(FaceResult):
+    """One face of a video: p_fake and verdict over all frames it was seen in, box and score in the best of them."""
+
+    start_s: float
+    end_s: float
+    best_s: float
+    frames: int
+
+
+def gravest_first(faces: Iterable[_Face]) -> list[_Face]:
+    """Return faces, the most suspicious first."""
+    return sorted(faces, key=lambda face: (_SUSPICION.index(face.verdict), face.p_fake), reverse=True)
+
+
 @dataclass(frozen=True)
 class FileResult:
     """One file: status ok or error, and the verdict of its most suspicious face, no_face, or error with a reason."""
@@ -40,54 +64,110 @@ class FileResult:
     status: str
     verdict: str
     p_fake: float | None = None
-    faces: list[FaceResult] = field(default_factory=list)
+    faces: Sequence[FaceResult] = ()
     width: int | None = None
     height: int | None = None
     model: str = ""
     precision: str = ""
+    rule: str = ""
+    """What besides the model decides: the thresholds, and whether careful or pre-cropped."""
     latency_ms: float | None = None
     error: str | None = None
 
 
-def write_results(results: Iterable[FileResult], format: str, file: TextIO) -> Counter[str]:
-    """Write results in one of FORMATS and return the number of each verdict.
+@dataclass(frozen=True, kw_only=True)
+class VideoResult(FileResult):
+    """One video: its faces are TrackResults, and an error beside status ok says what is missing of it."""
 
-    CSV and JSONL grow with every file, JSON is one array, and a table, which is for people, appears at the end.
+    duration_s: float
+    fps: float
+    """Frames a second that were looked at."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What came of some files."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why files could not be read, numbers and names apart."""
+
+    def add(self, result: FileResult) -> None:
+        """Count one more."""
+        self.verdicts[result.verdict] += 1
+        if result.status == "error" and result.error:
+            self.reasons[re.sub(r"\d+", "N", result.error)] += 1
+
+
+def write_results(results: Iterable[FileResult], format: str, file: TextIO) -> Tally:
+    """Write results in one of FORMATS and return their tally.
+
+    CSV, JSONL and a table, which is for people, grow with every file, in one piece each; JSON is one array.
     """
     write = {"table": _write_table, "csv": _write_csv, "json": _write_json, "jsonl": _write_jsonl}[format]
-    counts: Counter[str] = Counter()
+    tally = Tally()
 
     def counted() -> Iterable[FileResult]:
         for result in results:
             yield result
-            counts[result.verdict] += 1
+            tally.add(result)
 
     write(counted(), file)
-    return counts
+    return tally
+
+
+def precision_of(file: Path) -> str | None:
+    """Return the precision of the first row of a JSONL file, if there is one."""
+    try:
+        with file.open("rb") as rows:
+            return json.loads(rows.readline())["precision"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def finished(file: Path, signed: Mapping[str, str]) -> set[int]:
+    """Return the hash() of every path that a JSONL file has a row of, after cutting off a row that a kill left torn.
+
+    Hashes, as the paths of a million files fill a small machine's memory. Raises SourceError when the file cannot be
+    read or holds anything else, or a row was not made as signed says.
+    """
+    known: set[int] = set()
+    try:
+        with file.open("r+b") as rows:
+            for line in rows:
+                if not line.endswith(b"\n"):
+                    rows.truncate(rows.tell() - len(line))
+                    break
+                row = json.loads(line)
+                then = {name: row[name] for name in signed}
+                if then != signed:
+                    changed = (f"{key} was {then[key]}, is {now}" for key, now in signed.items() if then[key] != now)
+                    raise SourceError(f"{file} was made otherwise ({', '.join(changed)}); choose another with -o")
+                known.add(hash(row["path"]))
+    except OSError as error:
+        raise SourceError(f"cannot go on with {file}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{file} holds what is no result of a scan; choose another with -o") from error
+    return known
 
 
 def _write_table(results: Iterable[FileResult], file: TextIO) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("p(fake)", justify="right")
-    table.add_column("face at x, y, size")
-    table.add_column("ms", justify="right")
+    console = Console(file=file, soft_wrap=True, highlight=False)
+    head = f"{'verdict':<9}  p(fake)  {'face at x, y, size':<27}     ms  file\n"
     for result in results:
-        shown = printable(result.path)
-        rows = [(face.verdict, f"{face.p_fake:.2f}", _place(face.box_xyxy)) for face in result.faces]
-        rows = rows or [(result.verdict, "", printable(result.error or ""))]
+        lines = Text(head)
         latency = "" if result.latency_ms is None else f"{result.latency_ms:.0f}"
-        for verdict, p_fake, place in rows:
-            coloured = Text(verdict.replace("_", " "), style=COLOURS[verdict])
-            table.add_row(Text(shown), coloured, p_fake, Text(place), latency)
-            shown = latency = ""
-    if table.row_count:
-        Console(file=file, width=None if file.isatty() else 160).print(table)
+        name = printable(result.path) + (f": {printable(result.error)}" if result.error else "")
+        rows = [(face.verdict, f"{face.p_fake:.2f}", _place(face)) for face in result.faces]
+        for verdict, p_fake, place in rows or [(result.verdict, "", "")]:
+            lines.append(f"{verdict.replace('_', ' '):<9}", COLOURS[verdict])
+            lines.append(f"  {p_fake:>7}  {place:<27}  {latency:>5}  {name}".rstrip() + "\n")
+            latency = name = ""
+        console.print(lines, end="")
+        head = ""
 
 
 def _write_jsonl(results: Iterable[FileResult], file: TextIO) -> None:
@@ -105,19 +185,23 @@ def _write_json(results: Iterable[FileResult], file: TextIO) -> None:
 
 
 def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
-    writer = csv.DictWriter(file, CSV_COLUMNS)
-    writer.writeheader()
+    head = True
     for result in results:
+        rows = io.StringIO()
+        writer = csv.DictWriter(rows, CSV_COLUMNS)
+        if head:
+            writer.writeheader()
+            head = False
         values = asdict(result)
         faces = values.pop("faces")
         values |= {"path": _spreadsheet_safe(result.path), "error": _spreadsheet_safe(result.error or "")}
-        for number, face in enumerate(faces or [None], start=1):
-            if face:
-                box = dict(zip(("x_min", "y_min", "x_max", "y_max"), face["box_xyxy"], strict=True))
-                values |= (
-                    {f"face_{name}": face[name] for name in ("verdict", "p_fake", "score")} | box | {"face": number}
-                )
+        for number, face in enumerate(faces, start=1):
+            box = dict(zip(("x_min", "y_min", "x_max", "y_max"), face.pop("box_xyxy"), strict=True))
+            of_face = {f"face_{name}": face.pop(name) for name in ("verdict", "p_fake", "score")}
+            writer.writerow(values | {"face": number} | of_face | box | face)
+        if not faces:
             writer.writerow(values)
+        file.write(rows.getvalue())
         file.flush()
 
 
@@ -126,6 +210,7 @@ def _spreadsheet_safe(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _place(box: Box) -> str:
-    x_min, y_min, x_max, y_max = box
-    return f"{x_min:.0f}, {y_min:.0f}, {max(x_max - x_min, y_max - y_min):.0f}"
+def _place(face: FaceResult) -> str:
+    x_min, y_min, x_max, y_max = face.box_xyxy
+    place = f"{x_min:.0f}, {y_min:.0f}, {max(x_max - x_min, y_max - y_min):.0f}"
+    return f"{place}, {face.start_s:.0f}-{face.end_s:.0f} s" if isinstance(face, TrackResult) else place

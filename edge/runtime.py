@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from io import FileIO, TextIOWrapper
 from typing import Any
 
 import numpy as np
@@ -32,14 +33,22 @@ def installed_runtimes() -> list[str]:
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Keep quiet what TensorFlow's C++ writes to stderr past every setting; not for use while other threads write."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """Keep quiet what C and C++ libraries write to stderr past every setting; sys.stderr goes on to work.
+
+    TFLite greets there, and libtiff and libjpeg complain of damaged files.
+    """
+    before = sys.stderr
+    before.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    if before is sys.__stderr__:
+        raw: Any = FileIO(stderr, "w", closefd=False)
+        sys.stderr = TextIOWrapper(raw, encoding=before.encoding, errors=before.errors, write_through=True)
     os.dup2(nowhere, 2)
     try:
         yield
     finally:
+        sys.stderr.flush()
+        sys.stderr = before
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)

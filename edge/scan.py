@@ -1,46 +1,176 @@
-"""Which files a scan is of, and their results one after another."""
+"""Which files a scan is of, and their results, in order, from as many threads as there are processors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import glob
+import os
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
+from . import video
+from .detector import Detector
 from .errors import SourceError
-from .images import SUFFIXES
+from .images import SUFFIXES as PICTURES
+from .results import FileResult
+
+_T = TypeVar("_T")
+
+_SUFFIXES = PICTURES | video.SUFFIXES
+_AHEAD = 32  # files a worker may be ahead of the slowest one
+_LOOK_UP_S = 0.1  # how often a wait for a result looks whether to stop
 
 
-def expand_paths(named: Iterable[Path], listed: Iterable[Path] = ()) -> Iterator[Path]:
-    """Return the files named, and in the order of their names all pictures in the folders named and below them.
+def available_processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    What is listed, in a file say, follows likewise; a listed path that is gone is passed on, to be reported.
 
-    Links to folders are not followed. A file that is named is taken whatever its ending, for its content decides; so is
-    a folder that cannot be listed, to be reported.
+def expand_paths(named: Iterable[Path], listed: Iterable[Path] = (), *, follow_links: bool = False) -> Iterator[Path]:
+    """Return the files named, and in the order of their names all pictures and videos in folders and below.
 
-    Raises SourceError at once when a named path does not exist.
+    What does not exist may be a glob pattern; ** in it stands for any folders. What is listed, in a file say, follows
+    likewise; a listed path that is gone is passed on, to be reported. Links to folders are not followed unless
+    follow_links, and then no folder is entered twice. A file that is named is taken whatever its ending, for its
+    content decides; so is a folder that cannot be listed, to be reported.
+
+    Raises SourceError at once when a named path does not exist and is no pattern of one.
     """
-    named = list(named)
-    for path in named:
-        if not path.exists():
-            raise SourceError(f"{path} does not exist; wanted pictures or folders of them")
-    return (found for path in chain(named, listed) for found in (_pictures_below(path) if path.is_dir() else [path]))
+    found = [match for path in named for match in _matches(path)]
+    walk = _Walk(follow_links)
+    return (file for path in chain(found, listed) for file in (walk.below(path) if path.is_dir() else [path]))
 
 
-def _pictures_below(folder: Path) -> Iterator[Path]:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        yield folder
-        return
-    for entry in entries:
+def scan_files(
+    paths: Iterable[Path],
+    detector: Detector,
+    *,
+    workers: int,
+    fps: float = video.DEFAULT_FPS,
+    annotated: Path | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    on_video: Callable[[Path, float], None] = lambda path, share: None,
+) -> Generator[FileResult]:
+    """Yield one result for each path, in their order, until stopped.
+
+    Each of workers threads has a detector like the one given to itself, and paths are taken no further ahead than keeps
+    them busy, so memory does not grow with their number. A file that makes us fail becomes a result that says so.
+
+    Of videos fps frames a second are looked at; on_video is told which share of one is done, from any thread; annotated
+    is the file to draw the only one to. Raises what paths raise.
+    """
+    spare: queue.SimpleQueue[Detector] = queue.SimpleQueue()
+    spare.put(detector)
+    own = threading.local()
+    results: queue.SimpleQueue[Future[FileResult] | BaseException | None] = queue.SimpleQueue()
+    ahead = threading.Semaphore(_AHEAD * workers)
+    closed = threading.Event()
+
+    def scan(path: Path) -> FileResult:
+        if not hasattr(own, "detector"):
+            try:
+                own.detector = spare.get_nowait()
+            except queue.Empty:
+                own.detector = detector.another()
         try:
-            is_folder = entry.is_dir()
-        except OSError:  # a folder that can be listed but not entered
-            yield entry
-            continue
-        if is_folder:
-            if not entry.is_symlink():
-                yield from _pictures_below(entry)
-        elif entry.suffix.lower() in SUFFIXES:
-            yield entry
+            if path.suffix.lower() not in video.SUFFIXES:
+                return own.detector.scan_file(path)
+            on_progress = partial(on_video, path)
+            return video.scan_video(
+                path, own.detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=closed.is_set
+            )
+        except Exception as error:  # one file must not end the scan of a million
+            reason = f"facetell failed, please report it: {type(error).__name__}: {error}"
+            return FileResult(path=str(path), status="error", verdict="error", error=reason, **detector.signed)
+
+    def take_paths() -> None:
+        try:
+            for path in paths:
+                ahead.acquire()
+                if closed.is_set():
+                    return
+                results.put(pool.submit(scan, path))
+            results.put(None)
+        except BaseException as error:
+            results.put(error)
+
+    def until_stopped(get: Callable[[float], _T]) -> _T | None:
+        while not stopped():
+            with suppress(queue.Empty, FutureTimeoutError):
+                return get(_LOOK_UP_S)
+        return None
+
+    with ThreadPoolExecutor(workers, "scan") as pool:
+        threading.Thread(target=take_paths, name="scan-paths", daemon=True).start()
+        try:
+            while head := until_stopped(lambda timeout_s: results.get(timeout=timeout_s)):
+                if isinstance(head, BaseException):
+                    raise head
+                result = until_stopped(head.result)
+                if result is None:
+                    return
+                yield result
+                ahead.release()
+        finally:
+            closed.set()
+            ahead.release()
+            pool.shutdown(cancel_futures=True)
+
+
+class _Walk:
+    """Pictures in folders and below, no folder twice."""
+
+    def __init__(self, follow_links: bool) -> None:
+        self._follow_links = follow_links
+        self._entered: set[tuple[int, int]] = set()
+
+    def below(self, folder: Path) -> Iterator[Path]:
+        try:
+            if self._follow_links:
+                status = folder.stat()
+                identity = status.st_dev, status.st_ino
+                if identity in self._entered:
+                    return
+                self._entered.add(identity)
+            names, folders = self._content(folder)
+        except OSError:
+            yield folder
+            return
+        for name in sorted(names):
+            if name in folders:
+                yield from self.below(folder / name)
+            else:
+                yield folder / name
+
+    def _content(self, folder: Path) -> tuple[list[str], set[str]]:
+        """Return the names in a folder that are to be looked at, and which of them are folders."""
+        names: list[str] = []
+        folders: set[str] = set()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    is_folder = entry.is_dir()
+                except OSError:  # a folder that can be listed but not entered: it is passed on, to be reported
+                    names.append(entry.name)
+                    continue
+                if is_folder and (self._follow_links or not entry.is_symlink()):
+                    names.append(entry.name)
+                    folders.add(entry.name)
+                elif not is_folder and Path(entry.name).suffix.lower() in _SUFFIXES:
+                    names.append(entry.name)
+        return names, folders
+
+
+def _matches(path: Path) -> list[Path]:
+    if path.exists():
+        return [path]
+    if glob.has_magic(str(path)) and (found := sorted(glob.glob(str(path), recursive=True))):  # noqa: PTH207 - may be absolute
+        return [Path(match) for match in found]
+    raise SourceError(f"{path} does not exist; wanted pictures or folders of them")

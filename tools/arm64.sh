@@ -127,7 +127,7 @@ for folder in "$checkout" "${folders[@]}"; do
   mount --rbind "$folder" "$root$folder"
 done
 mkdir "$root/usr/lib/python3/dist-packages/facetell"
-ln -s "$checkout"/{edge,pipeline,convert,tools,models} "$root/usr/lib/python3/dist-packages/facetell/"
+ln -s "$checkout"/{edge,pipeline,convert,tools,models,samples} "$root/usr/lib/python3/dist-packages/facetell/"
 [[ -d $root$(pwd -P) ]] || cd /
 exec chroot "$root" /usr/bin/env -i -C "$(pwd -P)" HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin \
   PYTHONDONTWRITEBYTECODE=1 QEMU_CPU="${QEMU_CPU:-cortex-a72}" "$@"

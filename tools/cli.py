@@ -15,6 +15,7 @@ from ..edge.errors import FacetellError, printable
 COMMANDS = {
     "On the device": {
         "scan": "facetell.edge.commands",
+        "camera": "facetell.edge.commands",
         "info": "facetell.edge.commands",
     },
     "From data to model": {
@@ -28,6 +29,10 @@ COMMANDS = {
         "export": "facetell.convert.commands",
         "verify": "facetell.convert.commands",
         "pipeline": "facetell.tools.commands",
+    },
+    "Around": {
+        "bench": "facetell.tools.commands",
+        "doctor": "facetell.tools.commands",
     },
 }
 

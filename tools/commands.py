@@ -10,11 +10,13 @@ from ..convert.commands import export
 from ..edge.errors import DatasetError
 from ..pipeline.commands import BACKBONE, SEED, WEIGHTS, check_start, crop, evaluate, merge, split, train
 
+_FOLDER = click.Path(path_type=Path)
+
 
 @click.command()
-@click.argument("raw", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("raw", nargs=-1, type=_FOLDER)
 @click.option("--kaggle", multiple=True, metavar="OWNER/NAME", help="Also fetch this Kaggle data set; may be repeated.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the run.")
+@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the run.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
 @BACKBONE
 @WEIGHTS
@@ -63,8 +65,8 @@ def pipeline(
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for table and picture.")
+@click.argument("runs", nargs=-1, required=True, type=_FOLDER)
+@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for table and picture.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="validation", show_default=True)
 @click.option("--ensemble", is_flag=True, help="Measure the mean of all runs, too.")
 def compare(runs: tuple[Path, ...], output: Path, split: str, ensemble: bool) -> None:
@@ -75,3 +77,49 @@ def compare(runs: tuple[Path, ...], output: Path, split: str, ensemble: bool) ->
     rows = compare_runs(runs, output, split=split, ensemble=ensemble, progress=lambda step: click.echo(step, err=True))
     click.echo("\n".join(table(rows)))
     click.echo(f"Picture: {output / PLOT}", err=True)
+
+
+@click.command()
+@click.option("--images", type=_FOLDER, help="Folder of pictures.  [default: portraits of 0.3 and 12 megapixels]")
+@click.option("--model", type=_FOLDER, help="Bundle, a folder or zip.  [default: the one shipped]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads to go up to.  [default: one for each processor]")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="More are more exact.")
+@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def bench(images: Path | None, model: Path | None, workers: int | None, rounds: int, format_: str) -> None:
+    """Measure how fast scans are on this machine, and where their time goes."""
+    from tempfile import TemporaryDirectory
+
+    from ..edge.bundle import DEFAULT_BUNDLE
+    from ..edge.runtime import silent_stderr
+    from ..edge.scan import available_processors
+    from .bench import as_json, table
+    from .bench import bench as measure
+
+    with TemporaryDirectory() as work, silent_stderr():
+        report = measure(
+            images,
+            Path(work),
+            model=model or DEFAULT_BUNDLE,
+            workers=workers or available_processors(),
+            rounds=rounds,
+            progress=lambda step: click.echo(f"{step} ...", err=True),
+        )
+    click.echo(as_json(report) if format_ == "json" else "\n".join(table(report)))
+
+
+@click.command()
+@click.option("--model", type=_FOLDER, help="Bundle, a folder or zip.  [default: the one shipped]")
+def doctor(model: Path | None) -> int:
+    """Look whether all that a scan needs works here, and say what to install."""
+    from ..edge.bundle import DEFAULT_BUNDLE
+    from ..edge.errors import printable
+    from .doctor import examine
+
+    sound = True
+    for finding in examine(model or DEFAULT_BUNDLE):
+        word, colour = {True: ("ok", "blue"), False: ("FAILS", "red"), None: ("-", None)}[finding.works]
+        click.echo(f"{click.style(f'{word:>5}', colour)}  {finding.name:<15} {printable(finding.said)}")
+        if finding.advice:
+            click.echo(f"{'':>23}{finding.advice}")
+        sound = sound and finding.works is not False
+    return 0 if sound else 1

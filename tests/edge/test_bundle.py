@@ -95,14 +95,16 @@ def test_the_shipped_thresholds_are_in_order(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("kept", "asked", "given"),
     [
-        (("float32", "int8"), "auto", "float32"),
+        (("float32", "int8"), None, "float32"),
         (("float32", "int8"), "int8", "int8"),
-        (("int8",), "auto", "int8"),
+        (("int8",), None, "int8"),
         (("float32",), "int8", None),
         (("int8",), "float32", None),
     ],
 )
-def test_precision(kept: tuple[str, ...], asked: str, given: str | None, folder: Path, manifest: Manifest) -> None:
+def test_precision(
+    kept: tuple[str, ...], asked: str | None, given: str | None, folder: Path, manifest: Manifest
+) -> None:
     write_manifest(folder, manifest | {"files": {name: manifest["files"][name] for name in kept}})
     bundle = load_bundle(folder)
     if given:

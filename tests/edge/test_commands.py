@@ -189,6 +189,40 @@ def test_paths_from_standard_input(end: str, samples: Path) -> None:
     assert [Path(row["path"]).name for row in rows] == ["no_face_coffee.jpg", "two_faces.jpg"]
 
 
+def test_paths_that_end_in_nul(samples: Path, tmp_path: Path) -> None:
+    shutil.copy(samples / "two_faces.jpg", tmp_path / "line\nbreak.jpg")
+    paths = f"{tmp_path}/line\nbreak.jpg\0{samples / 'no_face_coffee.jpg'}\0"
+    done = in_a_process("-0", "-", "--format", "jsonl", input=paths)
+    assert done.returncode == DONE
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(row["path"]).name for row in rows] == ["line\nbreak.jpg", "no_face_coffee.jpg"]
+
+
+def test_the_first_row_does_not_wait_for_the_last_path(samples: Path) -> None:
+    with subprocess.Popen(
+        [*FACETELL, "scan", "-", "-q", "--format", "jsonl"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(f"{samples / 'two_faces.jpg'}\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["status"] == "ok"
+        process.stdin.close()
+        assert process.stdout.read() == ""
+
+
+@pytest.mark.parametrize(("limit", "status"), [("0.2", "error"), ("0.27", "ok"), ("500", "ok")])
+def test_the_limit_on_pixels(limit: str, status: str, scan: Scan, astronaut_file: Path) -> None:
+    scan(astronaut_file, "--max-megapixels", limit, "--format", "jsonl")
+    assert json.loads(scan.out)["status"] == status
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers(workers: int, scan: Scan, samples: Path) -> None:
+    names = [Path(row["path"]).name for row in scan.rows(samples, "--workers", str(workers))]
+    assert names == [Path(row["path"]).name for row in scan.rows(samples)]
+
+
 ODD_NAMES = [
     *("Ünïcödé 顔 🙂.jpg", "with space.jpg", " leading.jpg", "quo'te\".jpg", "a,b;c.jpg", "-dash.jpg", "=1+1.jpg"),
     *("[x].jpg", "%s{}.jpg", "$HOME.jpg", "*.jpg", "no ending", "wrong.txt", "back\\slash.jpg"),
@@ -324,6 +358,9 @@ def test_a_missing_runtime_is_one_line(scan: Scan, folder: Path) -> None:
         ["x", "-o"],
         ["x", "-o", "out.xml"],
         ["x", "--threshold", "nan"],
+        ["x", "-0"],
+        ["x", "--workers", "0"],
+        ["x", "--max-megapixels", "0"],
         ["x", ""],
     ],
     ids=" ".join,
@@ -363,7 +400,7 @@ def test_formats_and_their_endings(options, format: str, scan: Scan, folder: Pat
     if "-o" in options and "-" not in options:
         assert text == ""
         text = Path(options[1]).read_text(encoding="utf-8")
-    first = {"csv": "path,status,verdict", "json": "[\n{", "jsonl": '{"path": ', "table": "file "}[format]
+    first = {"csv": "path,status,verdict", "json": "[\n{", "jsonl": '{"path": ', "table": "verdict "}[format]
     assert text.startswith(first)
     assert text.endswith("\n")
     if format == "json":

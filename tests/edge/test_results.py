@@ -12,7 +12,14 @@ from facetell.edge.results import CSV_COLUMNS, FORMATS, FaceResult, FileResult, 
 
 FAKE = FaceResult((10.0, 20.5, 110.0, 130.5), 0.9, 0.97, "fake")
 UNSURE = FaceResult((-3.0, 0.0, 40.0, 43.0), 0.6, 0.5, "uncertain")
-ABOUT = {"width": 640, "height": 480, "model": "blaze 1", "precision": "int8", "latency_ms": 12.34}
+ABOUT = {
+    "width": 640,
+    "height": 480,
+    "model": "blaze 1",
+    "precision": "int8",
+    "rule": "fake from 0.9",
+    "latency_ms": 12.34,
+}
 
 ONE = FileResult("one.jpg", "ok", "fake", 0.97, [FAKE], **ABOUT)
 TWO = FileResult("two.jpg", "ok", "fake", 0.97, [FAKE, UNSURE], **ABOUT)
@@ -50,7 +57,14 @@ def csv_rows(results: list[FileResult]) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_verdicts_are_counted(format: str) -> None:
-    assert write_results(iter(ALL), format, io.StringIO()) == {"fake": 2, "no_face": 1, "error": 1}
+    tally = write_results(iter(ALL), format, io.StringIO())
+    assert tally.verdicts == {"fake": 2, "no_face": 1, "error": 1}
+    assert tally.reasons == {"no such file": 1}
+
+
+def test_reasons_that_differ_in_numbers_alone_are_one() -> None:
+    refused = [FileResult(name, "error", "error", error=f"{name} pixels are too many") for name in ("48 x 32", "9 x 9")]
+    assert write_results(refused, "jsonl", io.StringIO()).reasons == {"N x N pixels are too many": 2}
 
 
 # JSON
@@ -60,7 +74,7 @@ def test_verdicts_are_counted(format: str) -> None:
     ("result", "expected"),
     [
         (ONE, {"path": "one.jpg", "status": "ok", "verdict": "fake", "p_fake": 0.97, "width": 640, "height": 480}),
-        (ONE, {"model": "blaze 1", "precision": "int8", "latency_ms": 12.34, "error": None}),
+        (ONE, {"model": "blaze 1", "precision": "int8", "rule": "fake from 0.9", "error": None}),
         (NOBODY, {"status": "ok", "verdict": "no_face", "p_fake": None, "faces": [], "width": 640}),
         (BROKEN, {"status": "error", "verdict": "error", "p_fake": None, "faces": [], "error": "no such file"}),
         (BROKEN, {"width": None, "height": None, "latency_ms": None}),
@@ -73,7 +87,7 @@ def test_json_fields(format: str, result: FileResult, expected: dict) -> None:
     assert {name: row[name] for name in expected} == expected
     assert list(row) == [
         *("path", "status", "verdict", "p_fake", "faces", "width", "height"),
-        *("model", "precision", "latency_ms", "error"),
+        *("model", "precision", "rule", "latency_ms", "error"),
     ]
 
 
@@ -104,16 +118,18 @@ def test_json_keeps_every_name(format: str, name: str) -> None:
     assert [row["path"] for row in rows] == [name, "one.jpg"]
 
 
-def test_jsonl_grows_with_every_file() -> None:
+@pytest.mark.parametrize(("format", "lines"), [("jsonl", [1, 2, 3, 4]), ("csv", [2, 4, 5, 6]), ("table", [2, 4, 5, 6])])
+def test_rows_are_written_file_by_file(format: str, lines: list[int]) -> None:
     file = io.StringIO()
+    seen = []
 
     def results():
-        for number, result in enumerate(ALL):
-            assert len(file.getvalue().splitlines()) == number
+        for result in ALL:
             yield result
+            seen.append(len(file.getvalue().splitlines()))
 
-    write_results(results(), "jsonl", file)
-    assert len(file.getvalue().splitlines()) == len(ALL)
+    write_results(results(), format, file)
+    assert seen == lines
 
 
 # CSV
@@ -142,7 +158,7 @@ def test_csv_has_a_row_for_each_face_or_file(result: FileResult, rows: list[tupl
 
 
 def test_csv_columns() -> None:
-    assert written([], "csv") == ",".join(CSV_COLUMNS) + "\r\n"
+    assert written(ALL, "csv").startswith(",".join(CSV_COLUMNS) + "\r\n")
     assert [row["path"] for row in csv_rows(ALL)] == ["one.jpg", "two.jpg", "two.jpg", "nobody.jpg", "broken.jpg"]
 
 
@@ -188,16 +204,16 @@ def test_a_name_that_is_not_utf8_stops_nothing(format: str) -> None:
 @pytest.mark.parametrize(
     ("result", "lines"),
     [
-        (ONE, [["one.jpg", "fake", "0.97", "10, 20, 110", "12"]]),
-        (TWO, [["two.jpg", "fake", "0.97", "10, 20, 110", "12"], ["uncertain", "0.50", "-3, 0, 43"]]),
-        (NOBODY, [["nobody.jpg", "no face", "12"]]),
-        (BROKEN, [["broken.jpg", "error", "no such file"]]),
+        (ONE, [["fake", "0.97", "10, 20, 110", "12", "one.jpg"]]),
+        (TWO, [["fake", "0.97", "10, 20, 110", "12", "two.jpg"], ["uncertain", "0.50", "-3, 0, 43"]]),
+        (NOBODY, [["no face", "12", "nobody.jpg"]]),
+        (BROKEN, [["error", "broken.jpg: no such file"]]),
     ],
     ids=["one face", "two faces", "no face", "error"],
 )
 def test_table_rows(result: FileResult, lines: list[list[str]]) -> None:
     header, *rows = written([result], "table").splitlines()
-    assert header.split() == ["file", "verdict", "p(fake)", "face", "at", "x,", "y,", "size", "ms"]
+    assert header.split() == ["verdict", "p(fake)", "face", "at", "x,", "y,", "size", "ms", "file"]
     assert [[cell.strip() for cell in row.split("  ") if cell.strip()] for row in rows] == lines
 
 
@@ -210,5 +226,5 @@ def test_a_table_shows_names_and_sends_no_control_codes(name: str) -> None:
     lines = written([FileResult(name, "error", "error", error=name), ONE], "table").splitlines()
     assert len(lines) == 3
     printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
-    assert lines[1].split("  ")[0] == printable
+    assert lines[1].split("  ")[-1].strip() == f"{printable}: {printable}"
     assert all(line.isprintable() for line in lines)

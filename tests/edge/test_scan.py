@@ -20,7 +20,8 @@ def touch(folder: Path, *names: str) -> None:
     [
         (["b.jpg", "a.png", "c.webp"], ["."], ["a.png", "b.jpg", "c.webp"]),
         (["A.JPG", "b.JpEg"], ["."], ["A.JPG", "b.JpEg"]),
-        (["a.txt", "b.mp4", "jpg", "c.jpg.part", "d.jpg"], ["."], ["d.jpg"]),
+        (["a.txt", "b.mp4", "jpg", "c.jpg.part", "d.jpg"], ["."], ["b.mp4", "d.jpg"]),
+        (["a.HEIC", "b.MOV"], ["."], ["a.HEIC", "b.MOV"]),
         (["x/b.jpg", "x/y/c.jpg", "a.jpg"], ["."], ["a.jpg", "x/b.jpg", "x/y/c.jpg"]),
         (["a.txt", "b"], ["a.txt", "b"], ["a.txt", "b"]),
         (["b.jpg", "a.jpg"], ["b.jpg", "a.jpg"], ["b.jpg", "a.jpg"]),
@@ -42,6 +43,36 @@ def test_links_are_followed_to_files_not_to_folders(tmp_path: Path) -> None:
     (tmp_path / "pictures" / "linked").symlink_to(tmp_path / "real")
     (tmp_path / "pictures" / "round").symlink_to(tmp_path / "pictures")
     assert [path.name for path in expand_paths([tmp_path / "pictures"])] == ["b.jpg", "gone.jpg", "link.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.jpg", ["a.jpg", "b.jpg"]),
+        ("?.png", ["a.png"]),
+        ("*", ["a.jpg", "a.png", "b.jpg", "x/c.jpg", "x/y/d.jpg"]),
+        ("**/*.jpg", ["a.jpg", "b.jpg", "x/c.jpg", "x/y/d.jpg"]),
+        ("x/*/d.*", ["x/y/d.jpg"]),
+        ("[ab].jpg", ["a.jpg", "b.jpg"]),
+    ],
+)
+def test_patterns(pattern: str, found: list[str], tmp_path: Path) -> None:
+    touch(tmp_path, "b.jpg", "a.jpg", "a.png", "x/c.jpg", "x/y/d.jpg")
+    assert [path.relative_to(tmp_path).as_posix() for path in expand_paths([tmp_path / pattern])] == found
+
+
+def test_a_file_that_is_called_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+    touch(tmp_path, "[a].jpg", "a.jpg")
+    assert list(expand_paths([tmp_path / "[a].jpg"])) == [tmp_path / "[a].jpg"]
+
+
+def test_linked_folders_are_entered_once_where_asked(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.jpg", "pictures/b.jpg")
+    (tmp_path / "pictures" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "pictures" / "again").symlink_to(tmp_path / "real")
+    (tmp_path / "pictures" / "round").symlink_to(tmp_path / "pictures")
+    found = expand_paths([tmp_path / "pictures"], follow_links=True)
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["pictures/again/a.jpg", "pictures/b.jpg"]
 
 
 def test_a_missing_path_is_refused_before_anything_is_scanned(tmp_path: Path) -> None:

@@ -1,0 +1,191 @@
+"""Faces in front of a camera: verdicts that do not flicker, and what happens to each face."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .camera import Camera, Frame
+from .detector import Detector
+from .draw import draw_face, draw_line
+from .errors import SourceError
+from .faces import Box
+from .files import replacing
+from .tracks import Track, Tracker
+
+_KEEP = 15  # sightings that a face's score is the mean of
+_MIN_SIGHTINGS = 3  # before which nothing but uncertain is said
+_STEADY = 5  # looks in a row that a new verdict must hold
+_AVERAGED = 0.9  # how much of the shown rates is what they were before
+_WAIT_S = 0.5
+
+
+@dataclass(frozen=True)
+class LiveFace:
+    """A face as it is shown: its track's number, box in pixels, smoothed p_fake and steady verdict."""
+
+    track: int
+    box_xyxy: Box
+    p_fake: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A face that appeared, changed its verdict or left."""
+
+    time: str
+    """UTC, ISO 8601."""
+    event: str
+    """appeared, verdict or left."""
+    track: int
+    verdict: str
+    p_fake: float
+    box_xyxy: Box
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the newest frame."""
+
+    image: np.ndarray | None
+    """(H, W, 3) uint8 RGB, as the camera gave it; None while it gives none."""
+    faces: list[LiveFace]
+    events: list[Event]
+    frames_per_s: float
+    """Looked at."""
+    latency_ms: float
+    """From the frame's arrival to its verdicts."""
+
+
+class Steady:
+    """The verdict on one track: a new one must hold for some looks before it is told."""
+
+    def __init__(self) -> None:
+        """Begin with uncertain."""
+        self.verdict = "uncertain"
+        self._candidate, self._held = "uncertain", 0
+
+    def update(self, verdict: str) -> bool:
+        """Take the verdict of one look and return whether the one that is told has changed."""
+        self._held = self._held + 1 if verdict == self._candidate else 1
+        self._candidate = verdict
+        if verdict == self.verdict or self._held < _STEADY:
+            return False
+        self.verdict = verdict
+        return True
+
+
+class Watcher:
+    """Looks at frames and remembers the faces in them."""
+
+    def __init__(self, detector: Detector) -> None:
+        """Begin without faces."""
+        self._detector = detector
+        self._tracker = Tracker(keep=_KEEP)
+        self._steady: dict[Track, Steady] = {}
+
+    def look(self, time_s: float, image: np.ndarray) -> tuple[list[LiveFace], list[Event]]:
+        """Return the faces of a later frame, (H, W, 3) uint8 RGB, and what changed."""
+        events: list[Event] = []
+        faces: list[LiveFace] = []
+        found = self._detector.detect(image)
+        for track, face in zip(self._tracker.update(time_s, found), found, strict=True):
+            is_new = track not in self._steady
+            steady = self._steady.setdefault(track, Steady())
+            enough = len(track.sightings) >= _MIN_SIGHTINGS
+            changed = steady.update(self._detector.verdict(track.p_fake) if enough else "uncertain")
+            faces.append(LiveFace(track.number, face.box_xyxy, round(track.p_fake, 4), steady.verdict))
+            if is_new or changed:
+                events.append(_event("appeared" if is_new else "verdict", faces[-1]))
+        return faces, events + self.leave(time_s)
+
+    def leave(self, time_s: float) -> list[Event]:
+        """Return which faces have been away for so long that they are gone."""
+        self._tracker.forget(time_s)
+        gone = [track for track in self._steady if track not in self._tracker.tracks]
+        events = []
+        for track in gone:
+            last = track.sightings[-1].face
+            face = LiveFace(track.number, last.box_xyxy, round(track.p_fake, 4), self._steady.pop(track).verdict)
+            events.append(_event("left", face))
+        return events
+
+
+def looks(camera: Camera, detector: Detector) -> Iterator[Look]:
+    """Yield a look at the newest frame, again and again, until a file ends; frames in between are passed over.
+
+    While the camera gives nothing, looks without a picture come now and then.
+    """
+    watcher = Watcher(detector)
+    after, per_s, latency_ms, looked_at = 0, 0.0, 0.0, time.monotonic()
+    while True:
+        frame: Frame | None = camera.newest(after, _WAIT_S)
+        if frame is None:
+            if camera.ended:
+                return
+            yield Look(None, [], watcher.leave(time.monotonic()), 0.0, 0.0)
+            continue
+        after = frame.number
+        faces, events = watcher.look(frame.time_s, frame.image)
+        now = time.monotonic()
+        per_s = _averaged(per_s, 1 / max(now - looked_at, 1e-6))
+        latency_ms = _averaged(latency_ms, (now - frame.time_s) * 1000)
+        looked_at = now
+        yield Look(frame.image, faces, events, per_s, latency_ms)
+
+
+def drawn(look: Look) -> np.ndarray:
+    """Return the picture of a look with its faces framed and the rates below, (H, W, 3) uint8 RGB."""
+    if look.image is None:
+        image = np.zeros((360, 640, 3), np.uint8)
+        draw_line(image, "the camera gives no picture; waiting for it to come back")
+        return image
+    image = look.image.copy()
+    for face in look.faces:
+        draw_face(image, face.box_xyxy, face.verdict, face.p_fake)
+    draw_line(image, f"{look.frames_per_s:.0f} frames/s, {look.latency_ms:.0f} ms; evidence, not proof")
+    return image
+
+
+def save_fakes(look: Look, folder: Path) -> None:
+    """Save the frame, as the camera gave it, in which a face's verdict became fake.
+
+    Raises SourceError where it cannot be written.
+    """
+    for event in look.events:
+        if event.event == "verdict" and event.verdict == "fake" and look.image is not None:
+            name = f"{event.time.replace(':', '-')}-face-{event.track}.jpg"
+            encoded, content = cv2.imencode(".jpg", cv2.cvtColor(look.image, cv2.COLOR_RGB2BGR))
+            if not encoded:
+                raise SourceError(f"cannot write {folder / name}: the frame cannot be encoded")
+            with replacing(folder / name) as partial:
+                partial.write_bytes(content.tobytes())
+
+
+def as_line(event: Event) -> str:
+    """Return an event as a line of JSON."""
+    return json.dumps(asdict(event))
+
+
+def in_words(event: Event) -> str:
+    """Return an event as a line for people, in local time."""
+    when = datetime.fromisoformat(event.time).astimezone().strftime("%H:%M:%S")
+    what = {"appeared": "appeared", "verdict": f"{event.verdict} {event.p_fake:.2f}", "left": "left"}[event.event]
+    return f"{when}  face {event.track}: {what}"
+
+
+def _event(event: str, face: LiveFace) -> Event:
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return Event(now, event, face.track, face.verdict, face.p_fake, face.box_xyxy)
+
+
+def _averaged(before: float, now: float) -> float:
+    return now if not before else before * _AVERAGED + now * (1 - _AVERAGED)

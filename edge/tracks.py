@@ -1,0 +1,111 @@
+"""The same face from frame to frame."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .faces import Box
+from .results import FaceResult
+
+_MIN_IOU = 0.2  # of two boxes in sampled frames, between which a face may have moved
+MAX_GAP_S = 1.0
+"""A face that was away for longer is another one."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A face in one frame."""
+
+    time_s: float
+    face: FaceResult
+
+
+class Track:
+    """One face over some frames."""
+
+    def __init__(self, number: int, keep: int | None) -> None:
+        """Number it from 1; remember the last keep sightings, or all."""
+        self.number = number
+        self.sightings: deque[Sighting] = deque(maxlen=keep)
+
+    @property
+    def p_fake(self) -> float:
+        """The interquartile mean over the sightings: a few odd frames do not move it."""
+        scores = np.sort([sighting.face.p_fake for sighting in self.sightings])
+        cut = len(scores) // 4
+        return float(scores[cut : len(scores) - cut].mean())
+
+    @property
+    def best(self) -> Sighting:
+        """The sighting in which the finder was surest of a face."""
+        return max(self.sightings, key=lambda sighting: sighting.face.score)
+
+    def box_at(self, time_s: float) -> Box | None:
+        """Return the box between the sightings around a time, None where there are none near it."""
+        before = [sighting for sighting in self.sightings if sighting.time_s <= time_s]
+        after = [sighting for sighting in self.sightings if sighting.time_s >= time_s]
+        if not before or not after or after[0].time_s - before[-1].time_s > MAX_GAP_S:
+            return None
+        first, second = before[-1], after[0]
+        share = (time_s - first.time_s) / max(second.time_s - first.time_s, 1e-9)
+        x_min, y_min, x_max, y_max = np.add(
+            np.multiply(first.face.box_xyxy, 1 - share), np.multiply(second.face.box_xyxy, share)
+        ).tolist()
+        return x_min, y_min, x_max, y_max
+
+
+class Tracker:
+    """Tells which faces of a frame were in the frames before it."""
+
+    def __init__(self, keep: int | None = None) -> None:
+        """Begin without faces; each track remembers its last keep sightings, or all."""
+        self.tracks: list[Track] = []
+        self._keep = keep
+        self._begun = 0
+
+    def update(self, time_s: float, faces: Iterable[FaceResult]) -> list[Track]:
+        """Add the faces of a later frame and return their tracks, in the same order.
+
+        Each goes, the best overlap first, to the track whose last box it overlaps, or begins one.
+        """
+        faces = list(faces)
+        live = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= MAX_GAP_S]
+        overlaps = sorted(
+            (
+                (_iou(track.sightings[-1].face.box_xyxy, face.box_xyxy), number, track)
+                for number, face in enumerate(faces)
+                for track in live
+            ),
+            key=lambda overlap: -overlap[0],
+        )
+        found: dict[int, Track] = {}
+        for iou, number, track in overlaps:
+            if iou >= _MIN_IOU and number not in found and track not in found.values():
+                found[number] = track
+        for number, face in enumerate(faces):
+            track = found.get(number) or self._begin()
+            track.sightings.append(Sighting(time_s, face))
+            found[number] = track
+        return [found[number] for number in range(len(faces))]
+
+    def forget(self, time_s: float) -> None:
+        """Drop the tracks that no face of time_s or later can belong to."""
+        self.tracks = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= MAX_GAP_S]
+
+    def _begin(self) -> Track:
+        self._begun += 1
+        self.tracks.append(Track(self._begun, self._keep))
+        return self.tracks[-1]
+
+
+def _iou(one: Box, other: Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width * height / (areas - width * height)

@@ -1,0 +1,192 @@
+"""Videos: sampled frames, the faces in them tracked, a verdict for each face."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .detector import Detector
+from .draw import draw_face
+from .errors import ImageError, SourceError
+from .files import replacing
+from .results import FileResult, TrackResult, VideoResult, gravest_first
+from .tracks import Track, Tracker
+
+SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
+"""File name endings that mark a video; whether it is one, its content decides."""
+
+DEFAULT_FPS = 5.0
+MIN_SIGHTINGS = 3
+"""A face seen in fewer of a video's sampled frames is uncertain: it may be no face at all."""
+
+_MAGIC = {4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), 0: (b"\x1aE\xdf\xa3", b"RIFF")}
+_MISSING_SHARE = 0.05  # of the frames that the header promises; fewer are missing to rounding
+_MAX_SIDE_PX = 16_384
+
+
+class _Video:
+    """The frames of an open video, upright, in turn."""
+
+    def __init__(self, path: Path, capture: cv2.VideoCapture) -> None:
+        self.path = path
+        self._capture = capture
+        self.fps = self._number(cv2.CAP_PROP_FPS) or 25.0
+        self.frames = int(self._number(cv2.CAP_PROP_FRAME_COUNT))
+        self.read = 0
+        self.time_s = 0.0
+
+    def _number(self, what: int) -> float:
+        value = self._capture.get(what)
+        return value if math.isfinite(value) and value > 0 else 0.0
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / self.fps
+
+    def times(self) -> Iterator[float]:
+        """Go from frame to frame and yield when each is shown; frame() decodes the one gone to."""
+        while self._capture.grab():
+            stamp_s = self._number(cv2.CAP_PROP_POS_MSEC) / 1000
+            # Some files have no time stamps, or some that go back.
+            self.time_s = stamp_s if stamp_s > self.time_s or not self.read else self.time_s + 1 / self.fps
+            self.read += 1
+            yield self.time_s
+
+    def frame(self) -> np.ndarray | None:
+        """Return the frame gone to, (H, W, 3) uint8 RGB; None where it is damaged."""
+        decoded, pixels = self._capture.retrieve()
+        if not decoded or pixels is None or pixels.ndim != 3:
+            return None
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+@contextmanager
+def _opened(path: Path, max_megapixels: float) -> Iterator[_Video]:
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+    if not any(start[at:].startswith(magic) for at, magics in _MAGIC.items() for magic in magics):
+        raise ImageError("not a video in a format that is read (MP4, MOV, AVI, Matroska, WebM)")
+    # A whole path, so that FFmpeg takes no part of the name for a protocol or a pattern.
+    capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    try:
+        width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if not capture.isOpened() or not width or not height:
+            raise ImageError("not a video that can be decoded")
+        if width * height > max_megapixels * 1e6 or max(width, height) > _MAX_SIDE_PX:
+            raise ImageError(f"frames of {width:.0f} x {height:.0f} pixels are more than can be handled")
+        yield _Video(path, capture)
+    finally:
+        capture.release()
+
+
+def scan_video(
+    path: Path,
+    detector: Detector,
+    *,
+    fps: float = DEFAULT_FPS,
+    annotated: Path | None = None,
+    on_progress: Callable[[float], None] = lambda share: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> FileResult:
+    """Return what fps frames of each second of a video show; one that cannot be read becomes a result with the reason.
+
+    A face's p_fake is the interquartile mean over the frames it is in. Where the file ends before its header says, the
+    result's error says so, and the verdict is that of what there is. annotated is a .mp4 to write every frame to, the
+    faces framed, without sound; on_progress is told the share of the work that is done.
+
+    Raises SourceError when annotated cannot be written.
+    """
+    tracker, next_s, looked_at, shape = Tracker(), 0.0, 0, (0, 0)
+    passes = 2 if annotated else 1
+    try:
+        with _opened(path, detector.max_megapixels) as video:
+            for time_s in video.times():
+                if stopped():
+                    break
+                if time_s < next_s or (image := video.frame()) is None:
+                    continue
+                shape = image.shape[:2]
+                tracker.update(time_s, detector.detect(image))
+                looked_at += 1
+                next_s = (math.floor(time_s * fps + 1e-6) + 1) / fps - 1e-6
+                on_progress(min(video.read / max(video.frames, 1), 1) / passes)
+            if not shape[0]:
+                raise ImageError("no frame of the video can be decoded")
+            cut_short = video.read < video.frames * (1 - _MISSING_SHARE) - 1 and not stopped()
+            tracks = {track: _judged(track, detector, looked_at) for track in tracker.tracks}
+            faces = gravest_first(tracks.values())
+            result = VideoResult(
+                path=str(path),
+                status="ok",
+                verdict=faces[0].verdict if faces else "no_face",
+                p_fake=faces[0].p_fake if faces else None,
+                faces=faces,
+                width=shape[1],
+                height=shape[0],
+                fps=fps,
+                duration_s=round(video.time_s + 1 / video.fps, 2),
+                error=f"ends after {video.time_s:.1f} of {video.duration_s:.1f} s" if cut_short else None,
+                **detector.signed,
+            )
+        if annotated:
+            _annotate(path, tracks, annotated, detector.max_megapixels, lambda share: on_progress(0.5 + share / 2))
+        return result
+    except ImageError as error:
+        return FileResult(path=str(path), status="error", verdict="error", error=str(error), **detector.signed)
+
+
+def _judged(track: Track, detector: Detector, looked_at: int) -> TrackResult:
+    p_fake = round(track.p_fake, 6)
+    enough = len(track.sightings) >= min(MIN_SIGHTINGS, looked_at)
+    return TrackResult(
+        box_xyxy=track.best.face.box_xyxy,
+        score=track.best.face.score,
+        p_fake=p_fake,
+        verdict=detector.verdict(p_fake) if enough else "uncertain",
+        start_s=round(track.sightings[0].time_s, 2),
+        end_s=round(track.sightings[-1].time_s, 2),
+        best_s=round(track.best.time_s, 2),
+        frames=len(track.sightings),
+    )
+
+
+def _annotate(
+    path: Path,
+    tracks: dict[Track, TrackResult],
+    target: Path,
+    max_megapixels: float,
+    on_progress: Callable[[float], None],
+) -> None:
+    with replacing(target) as partial, _opened(path, max_megapixels) as video:
+        whole = partial.with_name(partial.name + ".mp4")  # FFmpeg goes by the ending
+        writer = None
+        try:
+            for time_s in video.times():
+                image = video.frame()
+                if image is None:
+                    continue
+                height, width = image.shape[:2]
+                if writer is None:
+                    code = cv2.VideoWriter.fourcc(*"mp4v")
+                    writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, code, video.fps, (width, height))
+                    if not writer.isOpened():
+                        raise SourceError(f"cannot write {target}: this OpenCV writes no MP4")
+                for track, face in tracks.items():
+                    if box_xyxy := track.box_at(time_s):
+                        draw_face(image, box_xyxy, face.verdict, face.p_fake)
+                writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+                on_progress(min(video.read / max(video.frames, 1), 1))
+            if writer is not None:
+                writer.release()
+                whole.rename(partial)
+        finally:
+            with suppress(OSError):
+                whole.unlink(missing_ok=True)

@@ -1,0 +1,256 @@
+"""A camera, the faces before it and what is shown of them; the camera here is a video file, at its own pace."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facetell.edge.browser import BrowserView
+from facetell.edge.bundle import Bundle
+from facetell.edge.camera import Camera
+from facetell.edge.detector import Detector
+from facetell.edge.errors import RuntimeMissingError, SourceError
+from facetell.edge.images import read_image
+from facetell.edge.live import Look, Steady, Watcher, as_line, drawn, in_words, looks, save_fakes
+from facetell.tools.cli import run
+
+FACETELL = [sys.executable, "-m", "facetell.tools.cli"]
+SIZE = (320, 240)
+
+
+@pytest.fixture(scope="module")
+def portrait(samples: Path) -> np.ndarray:
+    return cv2.resize(read_image(samples / "real_astronaut.jpg")[0:300, 50:450], SIZE)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory, portrait: np.ndarray) -> Path:
+    """Two seconds of a face."""
+    path = tmp_path_factory.mktemp("clip") / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, SIZE)
+    for _ in range(40):
+        writer.write(cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def detector(bundle: Bundle) -> Detector:
+    return Detector(bundle)
+
+
+# Camera
+
+
+def test_the_newest_frame_is_given_and_the_others_are_passed_over(clip: Path) -> None:
+    camera = Camera(str(clip))
+    first = camera.newest(0, 5)
+    time.sleep(0.5)
+    later = camera.newest(1, 5)
+    assert first
+    assert later
+    assert later.number > first.number + 3
+    assert first.image.shape == (*SIZE[::-1], 3)
+    camera.close()
+
+
+def test_a_file_plays_at_its_own_pace_and_ends(clip: Path) -> None:
+    started = time.monotonic()
+    camera, number = Camera(str(clip)), 0
+    while frame := camera.newest(number, 5):
+        number = frame.number
+    assert camera.ended
+    assert number == 40
+    assert time.monotonic() - started == pytest.approx(2, abs=0.8)
+    camera.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "said"),
+    [
+        ("7", SourceError, "there is no camera /dev/video7"),
+        ("/dev/video77", SourceError, "found: "),
+        ("no-such-file.mp4", SourceError, "no camera"),
+        ("http://127.0.0.1:9/stream", SourceError, "gives no stream"),
+        ("picamera2", RuntimeMissingError, "apt install python3-picamera2.*--system-site-packages"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="cameras have no names elsewhere")
+def test_no_camera_is_one_clear_sentence(source: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        Camera(source)
+
+
+def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_text("no video")
+    with pytest.raises(SourceError, match="no video that can be decoded"):
+        Camera(str(tmp_path / "clip.mp4"))
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("u" * 9, "u" * 9),
+        ("f" * 7, "uuuufff"),
+        ("ffffr" + "f" * 5, "u" * 9 + "f"),  # a doubt begins anew
+        ("f" * 5 + "rrrr" + "f", "uuuuf" + "fffff"),  # four looks do not move it
+        ("f" * 5 + "r" * 5, "uuuuf" + "ffff" + "r"),
+        ("frfrfrfrfrfr", "u" * 12),
+    ],
+)
+def test_a_verdict_must_hold_before_it_is_told(said: str, told: str) -> None:
+    words = {"u": "uncertain", "f": "fake", "r": "real"}
+    steady = Steady()
+    shown = []
+    for letter in said:
+        before = steady.verdict
+        assert steady.update(words[letter]) == (steady.verdict != before)
+        shown.append(steady.verdict)
+    assert shown == [words[letter] for letter in told]
+
+
+def test_a_face_appears_gets_a_verdict_and_leaves(detector: Detector, portrait: np.ndarray) -> None:
+    watcher, events = Watcher(detector), []
+    for number in range(20):
+        faces, news = watcher.look(number * 0.1, portrait)
+        events += news
+    assert [face.track for face in faces] == [1]
+    _, news = watcher.look(4.0, np.zeros_like(portrait))
+    events += news
+    assert [(event.event, event.track) for event in events] == [("appeared", 1), ("verdict", 1), ("left", 1)]
+    assert [event.verdict for event in events] == ["uncertain", "real", "real"]
+    assert json.loads(as_line(events[1]))["verdict"] == "real"
+    assert "face 1: real 0." in in_words(events[1])
+
+
+def test_only_the_frame_in_which_a_face_becomes_fake_is_saved(
+    bundle: Bundle, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    watcher = Watcher(Detector(bundle, threshold=0.0))  # everything is fake
+    for number in range(12):
+        faces, events = watcher.look(number * 0.1, portrait)
+        save_fakes(Look(portrait, faces, events, 10, 20), tmp_path)
+    (saved,) = tmp_path.iterdir()
+    assert saved.name.endswith("-face-1.jpg")
+    assert np.abs(read_image(saved).astype(int) - portrait).mean() < 8
+
+
+def test_looks_at_a_file_end_with_it(clip: Path, detector: Detector) -> None:
+    camera = Camera(str(clip))
+    seen = list(looks(camera, detector))
+    camera.close()
+    assert len(seen) > 10
+    assert {len(look.faces) for look in seen} == {1}
+    assert 5 < seen[-1].frames_per_s < 60
+    assert 0 < seen[-1].latency_ms < 500
+
+
+@pytest.mark.parametrize("image", [None, np.full((240, 320, 3), 90, np.uint8)], ids=["lost", "grey"])
+def test_a_look_can_be_drawn(image: np.ndarray | None) -> None:
+    picture = drawn(Look(image, [], [], 12, 30))
+    assert picture.dtype == np.uint8
+    assert (picture > 200).any()  # words
+    if image is not None:
+        assert (image == 90).all()  # on a copy
+
+
+# Browser
+
+
+@pytest.fixture
+def view(portrait: np.ndarray) -> Iterator[BrowserView]:
+    view = BrowserView(port=0)
+    view.show(Look(portrait, [], [], 12.5, 30))
+    yield view
+    view.close()
+
+
+def address(view: BrowserView) -> str:
+    return view.greeting.split()[2]
+
+
+def get(url: str, **headers: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, b""
+
+
+def test_the_page_and_its_state(view: BrowserView) -> None:
+    code, page = get(address(view))
+    assert code == 200
+    assert b"evidence, not proof" in page
+    assert json.loads(get(address(view) + "state")[1]) == {
+        **{"gives_pictures": True, "faces": [], "frames_per_s": 12.5, "latency_ms": 30},
+    }
+    assert get(address(view) + "../etc/passwd")[0] == 404
+
+
+def test_the_stream_is_pictures(view: BrowserView, portrait: np.ndarray) -> None:
+    with urllib.request.urlopen(address(view) + "stream", timeout=10) as stream:
+        assert stream.readline() == b"--frame\r\n"
+        assert stream.readline() == b"Content-Type: image/jpeg\r\n"
+        stream.readline()
+        content = b""
+        while b"\xff\xd9\r\n" not in content:
+            content += stream.read1(20_000)
+    assert read_image(content[: content.rfind(b"\xff\xd9") + 2]).shape == portrait.shape
+
+
+@pytest.mark.parametrize(("host", "code"), [("evil.example:80", 403), ("", 403), ("localhost:1", 200)])
+def test_pages_of_others_cannot_read_the_camera(host: str, code: int, view: BrowserView) -> None:
+    assert get(address(view) + "state", Host=host)[0] == code
+
+
+def test_a_port_that_is_taken_is_one_sentence(view: BrowserView) -> None:
+    port = int(address(view).rstrip("/").rpartition(":")[2])
+    with pytest.raises(SourceError, match=rf"cannot listen on 127\.0\.0\.1 port {port}.*--port"):
+        BrowserView(port=port)
+
+
+# The command
+
+
+def test_events_of_a_file_as_lines_of_json(clip: Path, capsys) -> None:
+    assert run(["camera", "--source", str(clip), "--view", "none", "--jsonl", "-q"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["appeared", "verdict"]
+    assert set(events[0]) == {"time", "event", "track", "verdict", "p_fake", "box_xyxy"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process on Windows")
+def test_ctrl_c_ends_a_camera_in_the_browser(clip: Path) -> None:
+    process = subprocess.Popen(
+        [*FACETELL, "camera", "--source", str(clip), "--port", "0"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    url = process.stderr.readline().split()[2]
+    assert b"<title>facetell</title>" in get(url)[1]
+    process.send_signal(signal.SIGINT)
+    process.stderr.read()
+    process.stderr.close()
+    assert process.wait(20) in (130, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cameras have no names elsewhere")
+def test_a_camera_that_is_not_there_is_one_line(capsys) -> None:
+    assert run(["camera", "--source", "7"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Error: there is no camera /dev/video7")
+    assert err.count("\n") == 1

@@ -1,0 +1,216 @@
+"""Videos: what is sampled, what is said of each face, and what happens with files that are not as they should be."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facetell.edge.bundle import Bundle
+from facetell.edge.detector import Detector
+from facetell.edge.images import read_image
+from facetell.edge.results import TrackResult, VideoResult
+from facetell.edge.video import SUFFIXES, scan_video
+from facetell.tools.cli import run
+
+SIZE = (320, 240)
+FPS = 10.0
+
+
+def write_video(path: Path, frames: list[np.ndarray], code: str = "mp4v", fps: float = FPS) -> Path:
+    """Frames (240, 320, 3) uint8 RGB."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, SIZE)
+    assert writer.isOpened(), code
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def detector(bundle: Bundle) -> Detector:
+    return Detector(bundle)
+
+
+@pytest.fixture(scope="module")
+def portrait(samples: Path) -> np.ndarray:
+    """A real face in the middle."""
+    return cv2.resize(read_image(samples / "real_astronaut.jpg")[0:300, 50:450], SIZE)
+
+
+@pytest.fixture(scope="module")
+def forged(samples: Path) -> np.ndarray:
+    return cv2.resize(read_image(samples / "fake_hopper_with_astronauts_face.jpg")[60:444], SIZE)
+
+
+@pytest.fixture(scope="module")
+def nobody() -> np.ndarray:
+    return np.full((*SIZE[::-1], 3), 90, np.uint8)
+
+
+@pytest.mark.parametrize(("suffix", "code"), [(".mp4", "mp4v"), (".avi", "MJPG"), (".mkv", "mp4v"), (".webm", "VP80")])
+def test_containers(suffix: str, code: str, detector: Detector, portrait: np.ndarray, tmp_path: Path) -> None:
+    assert suffix in SUFFIXES
+    result = scan_video(write_video(tmp_path / f"clip{suffix}", [portrait] * 20, code), detector)
+    assert isinstance(result, VideoResult)
+    assert (result.status, result.error, result.width, result.height) == ("ok", None, *SIZE)
+    assert result.duration_s == pytest.approx(2, abs=0.11)
+    (face,) = result.faces
+    assert isinstance(face, TrackResult)
+    assert (face.start_s, face.frames) == (0, 10)
+    assert (result.verdict, result.p_fake) == (face.verdict, face.p_fake)
+
+
+@pytest.mark.parametrize(("fps", "looked_at"), [(1, 2), (2, 4), (5, 10), (10, 20), (100, 20)])
+def test_so_many_frames_a_second_are_looked_at(
+    fps: float, looked_at: int, detector: Detector, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    result = scan_video(write_video(tmp_path / "clip.mp4", [portrait] * 20), detector, fps=fps)
+    assert [face.frames for face in result.faces if isinstance(face, TrackResult)] == [looked_at]
+
+
+def test_a_face_has_the_score_of_its_frames(
+    detector: Detector, portrait: np.ndarray, forged: np.ndarray, tmp_path: Path
+) -> None:
+    frames = [portrait] * 20 + [forged] * 20
+    (of_real,), (of_fake,) = (detector.detect(frame) for frame in (portrait, forged))
+    result = scan_video(write_video(tmp_path / "clip.mp4", frames, "MJPG"), detector)
+    assert result.faces[0].verdict == result.verdict == detector.verdict(result.faces[0].p_fake)
+    assert of_real.p_fake < result.faces[0].p_fake < of_fake.p_fake or len(result.faces) == 2
+
+
+@pytest.mark.parametrize(("seen", "verdicts"), [(1, {"uncertain"}), (2, {"uncertain"}), (20, {"real"})])
+def test_a_face_of_a_moment_is_uncertain(
+    seen: int, verdicts: set[str], detector: Detector, portrait: np.ndarray, nobody: np.ndarray, tmp_path: Path
+) -> None:
+    assert detector.detect(portrait)[0].verdict == "real"
+    frames = [portrait] * seen + [nobody] * (20 - seen)
+    result = scan_video(write_video(tmp_path / "clip.avi", frames, "MJPG"), detector, fps=10)
+    assert {face.verdict for face in result.faces} == verdicts
+
+
+def test_a_video_without_faces(detector: Detector, nobody: np.ndarray, tmp_path: Path) -> None:
+    result = scan_video(write_video(tmp_path / "clip.mp4", [nobody] * 5), detector)
+    assert (result.status, result.verdict, result.p_fake, list(result.faces)) == ("ok", "no_face", None, [])
+
+
+def test_a_broken_tail_is_said_and_the_rest_is_scored(detector: Detector, portrait: np.ndarray, tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.avi", [portrait] * 40, "MJPG").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
+    result = scan_video(tmp_path / "cut.avi", detector)
+    assert result.status == "ok"
+    assert len(result.faces) == 1
+    assert "ends after" in (result.error or "")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda content: b"", "not a video"),
+        (lambda content: b"no video", "not a video"),
+        (lambda content: content[:100], "not a video that can be decoded"),
+        (lambda content: b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "not a video in a format"),
+        (lambda content: b"ffconcat version 1.0\nfile /etc/passwd\n", "not a video in a format"),
+        (lambda content: content[:12] + bytes(len(content)), "not a video that can be decoded"),
+    ],
+    ids=["empty", "text", "header", "playlist", "list", "zeros"],
+)
+def test_what_is_no_video_is_a_reason(
+    spoil: Callable[[bytes], bytes], reason: str, detector: Detector, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    content = write_video(tmp_path / "good.mp4", [portrait] * 5).read_bytes()
+    (tmp_path / "bad.mp4").write_bytes(spoil(content))
+    result = scan_video(tmp_path / "bad.mp4", detector)
+    assert (result.status, result.verdict, result.p_fake) == ("error", "error", None)
+    assert reason in (result.error or "")
+
+
+def test_frames_beyond_the_limit_are_refused(bundle: Bundle, portrait: np.ndarray, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", [portrait] * 3)
+    result = scan_video(video, Detector(bundle, max_megapixels=0.05))
+    assert "320 x 240 pixels are more" in (result.error or "")
+
+
+@pytest.mark.parametrize("name", ["%03d.mp4", "-i.mp4", "concat:a.mp4", "file:b.mp4", "Ünï 顔.mp4"])
+def test_odd_names_are_only_names(
+    name: str, detector: Detector, portrait: np.ndarray, tmp_path: Path, monkeypatch
+) -> None:
+    write_video(tmp_path / "clip.mp4", [portrait] * 5).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    result = scan_video(Path(name), detector)
+    assert (result.path, result.status, len(result.faces)) == (name, "ok", 1)
+
+
+def test_progress_goes_to_the_end(detector: Detector, portrait: np.ndarray, tmp_path: Path) -> None:
+    shares: list[float] = []
+    video = write_video(tmp_path / "clip.mp4", [portrait] * 20)
+    scan_video(video, detector, annotated=tmp_path / "out.mp4", on_progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_it_stops_when_told(detector: Detector, portrait: np.ndarray, tmp_path: Path) -> None:
+    asked = itertools.count()
+    video = write_video(tmp_path / "clip.mp4", [portrait] * 20)
+    result = scan_video(video, detector, stopped=lambda: next(asked) >= 5)
+    assert (result.status, result.error) == ("ok", None)
+    assert [face.frames for face in result.faces if isinstance(face, TrackResult)] == [3]
+
+
+# The command
+
+
+def test_a_folder_of_pictures_and_videos(samples: Path, portrait: np.ndarray, tmp_path: Path, capsys) -> None:
+    shutil.copy(samples / "real_astronaut.jpg", tmp_path / "a.jpg")
+    write_video(tmp_path / "b.mp4", [portrait] * 10)
+    (tmp_path / "c.mov").write_text("no video")
+    assert run(["scan", str(tmp_path), "--format", "jsonl"]) == 3
+    picture, video, bad = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (picture["status"], video["status"], bad["status"]) == ("ok", "ok", "error")
+    assert (video["fps"], video["duration_s"]) == (5, 1)
+    (face,) = video["faces"]
+    assert set(face) == {"box_xyxy", "score", "p_fake", "verdict", "start_s", "end_s", "best_s", "frames"}
+
+
+def test_annotated_frames_have_boxes_where_the_face_is(
+    detector: Detector, portrait: np.ndarray, tmp_path: Path, capsys
+) -> None:
+    video, out = write_video(tmp_path / "clip.mp4", [portrait] * 10), tmp_path / "out.mp4"
+    assert run(["scan", str(video), "--annotate", str(out), "--format", "jsonl"]) == 0
+    (face,) = json.loads(capsys.readouterr().out)["faces"]
+    capture = cv2.VideoCapture(str(out))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 10
+    drawn, frame = capture.read()
+    capture.release()
+    assert drawn
+    x_min, y_min, x_max, y_max = (round(edge) for edge in face["box_xyxy"])
+    changed = np.abs(frame[:, :, ::-1].astype(int) - portrait).max(axis=2) > 60
+    assert changed[y_min:y_max, x_min - 1 : x_min + 2].mean() > 0.5
+    assert not changed[y_min + 20 : y_max - 20, x_min + 20 : x_max - 20].any()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["clip.mp4", "--annotate", "taken.mp4"], 1),
+        (["clip.mp4", "--annotate", "out.avi"], 2),
+        (["clip.mp4", "clip.mp4", "--annotate", "out.mp4"], 2),
+        ([".", "--annotate", "out.mp4"], 2),
+        (["clip.mp4", "--fps", "0"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_drawn(arguments, code: int, portrait: np.ndarray, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "clip.mp4", [portrait] * 3)
+    (tmp_path / "taken.mp4").write_text("mine")
+    assert run(["scan", *arguments]) == code
+    assert capsys.readouterr().err.count("Error: ") == 1
+    assert (tmp_path / "taken.mp4").read_text() == "mine"
