@@ -25,6 +25,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>facetell</title>
+<link rel="icon" href="data:,">
 <style>
   body { margin: 0; background: #111; color: #eee; font: 16px/1.5 system-ui, sans-serif; text-align: center }
   img { max-width: 100%; max-height: 85vh; display: block; margin: 0 auto }
@@ -54,9 +55,7 @@ _PAGE = """<!doctype html>
 </script>
 </html>
 """
-_POLICY = (
-    "default-src 'none'; img-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-)
+_POLICY = "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 class BrowserView:

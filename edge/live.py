@@ -20,9 +20,9 @@ from .faces import Box
 from .files import replacing
 from .tracks import Track, Tracker
 
-_KEEP = 15  # sightings that a face's score is the mean of
+_KEEP = 30  # sightings that a face's score is the mean of
 _MIN_SIGHTINGS = 3  # before which nothing but uncertain is said
-_STEADY = 5  # looks in a row that a new verdict must hold
+_STEADY_S = 1.0  # how long a new verdict must hold, at each of at least so many looks
 _AVERAGED = 0.9  # how much of the shown rates is what they were before
 _WAIT_S = 0.5
 
@@ -66,18 +66,19 @@ class Look:
 
 
 class Steady:
-    """The verdict on one track: a new one must hold for some looks before it is told."""
+    """The verdict on one track: a new one must hold for a second before it is told."""
 
     def __init__(self) -> None:
         """Begin with uncertain."""
         self.verdict = "uncertain"
-        self._candidate, self._held = "uncertain", 0
+        self._candidate, self._since_s, self._looks = "uncertain", 0.0, 0
 
-    def update(self, verdict: str) -> bool:
+    def update(self, verdict: str, time_s: float) -> bool:
         """Take the verdict of one look and return whether the one that is told has changed."""
-        self._held = self._held + 1 if verdict == self._candidate else 1
-        self._candidate = verdict
-        if verdict == self.verdict or self._held < _STEADY:
+        if verdict != self._candidate:
+            self._candidate, self._since_s, self._looks = verdict, time_s, 0
+        self._looks += 1
+        if verdict == self.verdict or self._looks < _MIN_SIGHTINGS or time_s - self._since_s < _STEADY_S:
             return False
         self.verdict = verdict
         return True
@@ -101,7 +102,7 @@ class Watcher:
             is_new = track not in self._steady
             steady = self._steady.setdefault(track, Steady())
             enough = len(track.sightings) >= _MIN_SIGHTINGS
-            changed = steady.update(self._detector.verdict(track.p_fake) if enough else "uncertain")
+            changed = steady.update(self._detector.verdict(track.p_fake) if enough else "uncertain", time_s)
             faces.append(LiveFace(track.number, face.box_xyxy, round(track.p_fake, 4), steady.verdict))
             if is_new or changed:
                 events.append(_event("appeared" if is_new else "verdict", faces[-1]))
