@@ -55,7 +55,10 @@ _PAGE = """<!doctype html>
 </script>
 </html>
 """
-_POLICY = "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_POLICY = (
+    "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
 
 
 class BrowserView:

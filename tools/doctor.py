@@ -95,7 +95,9 @@ def _speed(model: Path) -> Finding:
 
 def _heif() -> Finding:
     worked, said = _tried("import pillow_heif; print(pillow_heif.__version__)")
-    return Finding("HEIC", True if worked else None, said if worked else "not read", "pip install pillow-heif")
+    if worked:
+        return Finding("HEIC", True, f"read by pillow-heif {said}")
+    return Finding("HEIC", None, "not read", "pip install pillow-heif")
 
 
 def _camera() -> Finding:
