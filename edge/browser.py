@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import cv2
 
@@ -18,7 +20,9 @@ DEFAULT_PORT = 8765
 _BOUNDARY = "frame"
 _JPEG_QUALITY = 80
 _WAIT_S = 5.0
-_OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+_ALL = ("0.0.0.0", "::")
+_NOTHING_YET = {"gives_pictures": False, "faces": [], "frames_per_s": 0, "latency_ms": 0}
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -61,6 +65,18 @@ _POLICY = (
 )
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that went away."""
+
+
 class BrowserView:
     """Serves a page with the newest picture to whoever opens it."""
 
@@ -69,15 +85,16 @@ class BrowserView:
     def __init__(self, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         """Listen; port 0 takes a free one. Raises SourceError when the address cannot be listened on."""
         self._news = threading.Condition()
-        self._number, self._jpeg, self._state = 0, b"", b"{}"
+        self._number, self._jpeg, self._state = 0, b"", json.dumps(_NOTHING_YET).encode()
         self._closed = False
         try:
-            self._server = ThreadingHTTPServer((host, port), self._handler(any_name=host not in _OWN_NAMES))
+            self._server = _Server((host, port), self._handler(host))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise SourceError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from error
-        self._server.daemon_threads = True
-        self.greeting = f"watching at http://{host}:{self._server.server_address[1]}/ ; Ctrl-C ends it"
+            advice = "choose others with --host and --port"
+            raise SourceError(f"cannot listen on {host} port {port}: {reason}; {advice}") from error
+        name = f"[{host}]" if ":" in host else host
+        self.greeting = f"watching at http://{name}:{self._server.server_address[1]}/ ; Ctrl-C ends it"
         threading.Thread(target=self._server.serve_forever, name="browser", daemon=True).start()
 
     def show(self, look: Look) -> bool:
@@ -109,13 +126,15 @@ class BrowserView:
             self._news.wait_for(lambda: self._number > after or self._closed, _WAIT_S)
             return self._number, self._jpeg
 
-    def _handler(self, *, any_name: bool) -> type[BaseHTTPRequestHandler]:
-        view = self
+    def _handler(self, host: str) -> type[BaseHTTPRequestHandler]:
+        view, to_all, names = self, host in _ALL, {*_OWN_NAMES, host.lower()}
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = _WAIT_S * 2
+
             def do_GET(self) -> None:
                 """Answer with the page, the state or the stream."""
-                if not any_name and self.headers.get("Host", "").rpartition(":")[0] not in _OWN_NAMES:
+                if not to_all and urlsplit(f"//{self.headers.get('Host', '')}").hostname not in names:
                     # A page of somebody else's, whose name was pointed at this machine, would read the camera.
                     self.send_error(403, "only for this machine")
                     return

@@ -85,7 +85,7 @@ class Camera:
 
     def _read(self) -> None:
         while not self._closed.is_set():
-            image = self._device.read() if self._device else None
+            image = self._next()
             if image is not None:
                 with self._news:
                     self.lost = False
@@ -101,10 +101,16 @@ class Camera:
             if self.ended:
                 return
             self._closed.wait(_RETRY_S)
-            with suppress(SourceError):
+            with suppress(Exception):  # it is not back yet
                 self._device = _open(self.source)
         if self._device:
             self._device.close()
+
+    def _next(self) -> np.ndarray | None:
+        try:
+            return self._device.read() if self._device else None
+        except Exception:  # a driver that fails is a camera that is gone
+            return None
 
 
 class _Capture:

@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from io import TextIOWrapper
-from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -119,6 +119,7 @@ def scan(
     from .runtime import silent_stderr
     from .scan import available_processors, expand_paths, scan_files
     from .sorting import sort_copies
+    from .watch import Arrivals
 
     output = None if output == _DASH else output
     if not paths and not watch:
@@ -139,7 +140,7 @@ def scan(
         raise click.UsageError("--resume needs a file to go on with: -o FILE.jsonl")
     started = time.monotonic()
     with _until_interrupted() as interrupted, silent_stderr():
-        arrivals = _arrivals(watch, lambda: bool(interrupted))
+        arrivals = Arrivals(watch) if watch else None
         listed = _paths_from_stdin(b"\0" if null else b"\n") if _DASH in paths else ()
         files = expand_paths(looked_in, listed, follow_links=follow_links)
         before = output if resume and output and output.exists() else None
@@ -155,7 +156,9 @@ def scan(
             max_megapixels=max_megapixels,
         )
         done = finished(before, detector.signed) if before else set()
-        wanted = chain((path for path in files if hash(str(path)) not in done), arrivals)
+        wanted = (path for path in files if hash(str(path)) not in done)
+        if arrivals:
+            wanted = arrivals.after(wanted, lambda: bool(interrupted))
         show = not quiet and not (output is None and sys.stdout.isatty())
         with _opened(output, format_) as file, ScanDisplay(show=show) as display:
             results = scan_files(
@@ -216,8 +219,8 @@ def camera(
         with closing(Camera(source)) as opened, closing(open_view(view, host, port)) as shown:
             if not quiet:
                 click.echo(shown.greeting, err=True)
-            for look in live.looks(opened, detector):
-                if interrupted or not shown.show(look):
+            for look in live.looks(opened, detector, lambda: bool(interrupted)):
+                if not shown.show(look):
                     break
                 for event in look.events:
                     if jsonl:
@@ -258,10 +261,10 @@ def info(bundle: Path | None, public_key: Path | None) -> None:
 
 
 def _paths_from_stdin(end: bytes) -> Iterator[Path]:
-    stdin: Any = sys.stdin.buffer
+    read = _reader_of(sys.stdin)
     rest, more = b"", True
     while more:
-        chunk = stdin.read1(_CHUNK_BYTES)
+        chunk = read(_CHUNK_BYTES)
         more = bool(chunk)
         *lines, rest = (rest + (chunk or end)).split(end)
         for line in lines:
@@ -270,12 +273,13 @@ def _paths_from_stdin(end: bytes) -> Iterator[Path]:
                 yield Path(os.fsdecode(path))
 
 
-def _arrivals(folder: Path | None, stopped: Callable[[], bool]) -> Iterator[Path]:
-    if folder is None:
-        return iter(())
-    from .watch import Arrivals
-
-    return Arrivals(folder).pictures(stopped)
+def _reader_of(stdin: TextIO) -> Callable[[int], bytes]:
+    try:
+        # Not through the buffer: its lock, held by a thread that waits for paths, would keep the program from ending.
+        return partial(os.read, stdin.fileno())
+    except OSError:
+        buffer: Any = stdin.buffer
+        return buffer.read1
 
 
 def _format_of(output: Path | None) -> str:

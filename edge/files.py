@@ -64,7 +64,7 @@ def _writable(path: Path) -> Iterator[None]:
                 folder.rmdir()
         if isinstance(error, OSError):
             reason = error.strerror or error
-            raise SourceError(f"cannot write {path}: {reason}; choose another place with -o") from error
+            raise SourceError(f"cannot write {path}: {reason}; choose another place") from error
         raise
 
 

@@ -44,6 +44,7 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 _AS_STORED_RGB = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR_RGB
+_MAX_SCANS = 200  # each is work over all pixels, and may hold next to nothing
 _MAX_BYTES_AT_ONCE = 64 * 2**20
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 
@@ -79,6 +80,8 @@ class Picture:
             self._source = _read(source) if isinstance(source, Path) else source
             with self._opened() as image:
                 _check_size(image.size, max_megapixels)
+                if isinstance(self._source, bytes) and self._source.count(_START_OF_SCAN) > _MAX_SCANS:
+                    raise ImageError(f"more than {_MAX_SCANS} scans; a JPEG has about ten")
                 self._is_plain_jpeg = isinstance(image, JpegImageFile) and image.mode in ("RGB", "L")
                 self._orientation = _orientation(image)
                 # Of a TIFF Pillow gives the size upright.

@@ -80,7 +80,8 @@ def _timed(model: TFLiteModel, image: np.ndarray, clock: Callable[[], float] = t
     return clock() - started
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of an installed package, where its name says it."""
     try:
         return version(package)
     except PackageNotFoundError:  # the same module under another name, such as tensorflow-cpu
@@ -89,7 +90,7 @@ def _version(package: str) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) == 1:
-        runtimes = {name: _version(name) for name in installed_runtimes()}
+        runtimes = {name: package_version(name) for name in installed_runtimes()}
         print(json.dumps({"processor": processor(), "runtimes": runtimes}))
     else:
         print(json.dumps(latencies_ms([Path(file).read_bytes() for file in sys.argv[2:]], sys.argv[1])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -120,19 +120,20 @@ class Watcher:
         return events
 
 
-def looks(camera: Camera, detector: Detector) -> Iterator[Look]:
-    """Yield a look at the newest frame, again and again, until a file ends; frames in between are passed over.
+def looks(camera: Camera, detector: Detector, stopped: Callable[[], bool] = lambda: False) -> Iterator[Look]:
+    """Yield a look at the newest frame, again and again, until stopped or a file ends; others are passed over.
 
     While the camera gives nothing, looks without a picture come now and then.
     """
     watcher = Watcher(detector)
     after, per_s, latency_ms, looked_at = 0, 0.0, 0.0, time.monotonic()
-    while True:
+    while not stopped():
         frame: Frame | None = camera.newest(after, _WAIT_S)
         if frame is None:
             if camera.ended:
                 return
-            yield Look(None, [], watcher.leave(time.monotonic()), 0.0, 0.0)
+            if camera.lost:
+                yield Look(None, [], watcher.leave(time.monotonic()), 0.0, 0.0)
             continue
         after = frame.number
         faces, events = watcher.look(frame.time_s, frame.image)

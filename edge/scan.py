@@ -11,19 +11,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import TypeVar
 
 from . import video
 from .detector import Detector
-from .errors import SourceError
+from .errors import FacetellError, SourceError
 from .images import SUFFIXES as PICTURES
 from .results import FileResult
 
 _T = TypeVar("_T")
 
-_SUFFIXES = PICTURES | video.SUFFIXES
+SUFFIXES = PICTURES | video.SUFFIXES
+"""Of the files that a folder gives."""
+
 _AHEAD = 32  # files a worker may be ahead of the slowest one
 _LOOK_UP_S = 0.1  # how often a wait for a result looks whether to stop
 
@@ -43,7 +45,7 @@ def expand_paths(named: Iterable[Path], listed: Iterable[Path] = (), *, follow_l
 
     Raises SourceError at once when a named path does not exist and is no pattern of one.
     """
-    found = [match for path in named for match in _matches(path)]
+    found = [match for path in named for match in _matches(path, follow_links)]
     walk = _Walk(follow_links)
     return (file for path in chain(found, listed) for file in (walk.below(path) if path.is_dir() else [path]))
 
@@ -86,6 +88,8 @@ def scan_files(
             return video.scan_video(
                 path, own.detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=closed.is_set
             )
+        except FacetellError:  # where results go cannot be written: so it would be for every file
+            raise
         except Exception as error:  # one file must not end the scan of a million
             reason = f"facetell failed, please report it: {type(error).__name__}: {error}"
             return FileResult(path=str(path), status="error", verdict="error", error=reason, **detector.signed)
@@ -163,14 +167,26 @@ class _Walk:
                 if is_folder and (self._follow_links or not entry.is_symlink()):
                     names.append(entry.name)
                     folders.add(entry.name)
-                elif not is_folder and Path(entry.name).suffix.lower() in _SUFFIXES:
+                elif not is_folder and Path(entry.name).suffix.lower() in SUFFIXES:
                     names.append(entry.name)
         return names, folders
 
 
-def _matches(path: Path) -> list[Path]:
+def _matches(path: Path, follow_links: bool) -> list[Path]:
+    """Return a path that exists, or what a pattern stands for: nothing twice, nothing behind a link unless followed."""
     if path.exists():
         return [path]
-    if glob.has_magic(str(path)) and (found := sorted(glob.glob(str(path), recursive=True))):  # noqa: PTH207 - may be absolute
-        return [Path(match) for match in found]
-    raise SourceError(f"{path} does not exist; wanted pictures or folders of them")
+    pattern = str(path)
+    found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - may be absolute
+    plain = sum(1 for _ in takewhile(lambda part: not glob.has_magic(part), path.parts))
+    folders = {match for match in found if match.is_dir()}
+    kept = []
+    for match in found:
+        above = [Path(*match.parts[:count]) for count in range(plain, len(match.parts))]
+        entered = [*above[1:], *([match] if match in folders else [])]
+        behind_link = not follow_links and any(folder.is_symlink() for folder in entered)
+        if not folders.intersection(above) and not behind_link:
+            kept.append(match)
+    if not kept:
+        raise SourceError(f"{path} does not exist, nor does it match anything; wanted pictures or folders of them")
+    return kept

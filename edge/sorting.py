@@ -21,7 +21,7 @@ def sort_copies(results: Iterable[FileResult], folder: Path) -> Generator[FileRe
     when a copy cannot be made.
     """
     for result in results:
-        if result.verdict in SORTED:
+        if result.verdict in SORTED and Path(result.path).is_file():  # it may be gone by now
             _copy(Path(result.path), folder / result.verdict)
         yield result
 

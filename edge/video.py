@@ -22,11 +22,15 @@ SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 
 DEFAULT_FPS = 5.0
 MIN_SIGHTINGS = 3
-"""A face seen in fewer of a video's sampled frames is uncertain: it may be no face at all."""
+"""A face seen in fewer of a video's sampled frames, unless there are no more, is uncertain: it may be none at all."""
 
 _MAGIC = {4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), 0: (b"\x1aE\xdf\xa3", b"RIFF")}
 _MISSING_SHARE = 0.05  # of the frames that the header promises; fewer are missing to rounding
 _MAX_SIDE_PX = 16_384
+
+
+class _StoppedError(Exception):
+    """Keeps a half-drawn video from taking its name."""
 
 
 class _Video:
@@ -68,6 +72,8 @@ class _Video:
 @contextmanager
 def _opened(path: Path, max_megapixels: float) -> Iterator[_Video]:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise ImageError("not a file that can be read")
         with path.open("rb") as file:
             start = file.read(12)
     except OSError as error:
@@ -136,8 +142,16 @@ def scan_video(
                 error=f"ends after {video.time_s:.1f} of {video.duration_s:.1f} s" if cut_short else None,
                 **detector.signed,
             )
-        if annotated:
-            _annotate(path, tracks, annotated, detector.max_megapixels, lambda share: on_progress(0.5 + share / 2))
+        if annotated and not stopped():
+            with suppress(_StoppedError):
+                _annotate(
+                    path,
+                    tracks,
+                    annotated,
+                    detector.max_megapixels,
+                    lambda share: on_progress(0.5 + share / 2),
+                    stopped,
+                )
         return result
     except ImageError as error:
         return FileResult(path=str(path), status="error", verdict="error", error=str(error), **detector.signed)
@@ -145,7 +159,8 @@ def scan_video(
 
 def _judged(track: Track, detector: Detector, looked_at: int) -> TrackResult:
     p_fake = round(track.p_fake, 6)
-    enough = len(track.sightings) >= min(MIN_SIGHTINGS, looked_at)
+    unsure = sum(sighting.face.verdict == "uncertain" for sighting in track.sightings)
+    enough = len(track.sightings) >= min(MIN_SIGHTINGS, looked_at) and unsure * 2 <= len(track.sightings)
     return TrackResult(
         box_xyxy=track.best.face.box_xyxy,
         score=track.best.face.score,
@@ -164,12 +179,15 @@ def _annotate(
     target: Path,
     max_megapixels: float,
     on_progress: Callable[[float], None],
+    stopped: Callable[[], bool],
 ) -> None:
     with replacing(target) as partial, _opened(path, max_megapixels) as video:
         whole = partial.with_name(partial.name + ".mp4")  # FFmpeg goes by the ending
         writer = None
         try:
             for time_s in video.times():
+                if stopped():
+                    raise _StoppedError
                 image = video.frame()
                 if image is None:
                     continue

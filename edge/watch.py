@@ -1,17 +1,17 @@
-"""Pictures that arrive in a folder, each as soon as it is whole."""
+"""Files that arrive in a folder, each as soon as it is whole."""
 
 from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from .errors import SourceError
-from .images import SUFFIXES
+from .scan import SUFFIXES
 
 _LOOK_UP_S = 0.2
 _SETTLED_S = 1.0  # where the system does not say that a file was closed: as long as it has not changed
@@ -30,8 +30,15 @@ class Arrivals:
         except OSError as error:
             raise SourceError(f"cannot watch {folder}: {error.strerror or error}; wanted a folder") from error
 
-    def pictures(self, stopped: Callable[[], bool]) -> Iterator[Path]:
-        """Yield each picture once it is whole, and again when it was written anew, until stopped."""
+    def after(self, present: Iterable[Path], stopped: Callable[[], bool]) -> Iterator[Path]:
+        """Yield what is present, then each picture and video that arrives, once it is whole, until stopped.
+
+        One that is written anew comes again.
+        """
+        known: set[int] = set()
+        for path in present:
+            known.add(_state(path))
+            yield path
         changed_at: dict[Path, float] = {}
         while not stopped():
             try:
@@ -44,8 +51,19 @@ class Arrivals:
             now = time.monotonic()
             for path in [path for path, then in changed_at.items() if now - then >= _SETTLED_S]:
                 del changed_at[path]
-                if path.is_file():
+                state = _state(path)
+                if path.is_file() and state not in known:
+                    known.add(state)
                     yield path
+
+
+def _state(path: Path) -> int:
+    """Return a hash of what tells a file from what it is once it was written anew."""
+    try:
+        status = path.stat()
+    except OSError:
+        return hash(path)
+    return hash((path, status.st_mtime_ns, status.st_size))
 
 
 class _Handler(FileSystemEventHandler):

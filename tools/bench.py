@@ -24,7 +24,7 @@ from ..edge.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 from ..edge.detector import Detector
 from ..edge.errors import SourceError
 from ..edge.faces import crop_face
-from ..edge.images import Picture, read_image
+from ..edge.images import SUFFIXES, Picture, read_image
 from ..edge.latency import processor
 from ..edge.runtime import installed_runtimes
 from ..edge.scan import expand_paths, scan_files
@@ -103,7 +103,7 @@ def bench(
     """Measure scans of a folder of pictures, or of pictures made in work; raises SourceError where there are none."""
     bundle = load_bundle(model)
     detector = Detector(bundle, precision="auto")
-    sets = {str(images): _pictures_of(images)} if images else _made_pictures(work)
+    sets = {str(images): _pictures_of(images, detector)} if images else _made_pictures(work)
     report = Report(
         processor=processor(),
         processors=os.cpu_count() or 1,
@@ -170,11 +170,13 @@ def as_json(report: Report) -> str:
     return json.dumps(values, indent=2)
 
 
-def _pictures_of(folder: Path) -> list[Path]:
-    files = list(expand_paths([folder]))
-    if not files:
+def _pictures_of(folder: Path, detector: Detector) -> list[Path]:
+    files = [path for path in expand_paths([folder]) if path.suffix.lower() in SUFFIXES]
+    chosen = files[:: max(1, -(-len(files) // _MAX_PICTURES))]
+    sound = [path for path in chosen if detector.scan_file(path).status == "ok"]
+    if not sound:
         raise SourceError(f"no pictures in {folder}; wanted a folder of them")
-    return files[:: -(-len(files) // _MAX_PICTURES)]
+    return sound
 
 
 def _made_pictures(folder: Path) -> dict[str, list[Path]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..edge.errors import FacetellError
-from ..edge.latency import processor
+from ..edge.latency import package_version, processor
 from ..edge.runtime import RUNTIMES, installed_runtimes
 
 _SAMPLE = Path(__file__).parent.parent / "samples" / "two_faces.jpg"
@@ -59,7 +58,7 @@ def _runtime(name: str) -> Finding:
         "from facetell.edge.bundle import load_bundle; from facetell.edge.runtime import TFLiteModel;"
         f"TFLiteModel(load_bundle().face_detector, {name!r}); print('works')"
     )
-    version = importlib.metadata.version(name) if name != "tensorflow" else ""
+    version = package_version(name)
     advice = "" if worked else ("pip install 'numpy<2'" if "numpy" in said else f"pip install --force-reinstall {name}")
     return Finding(name, worked, f"{version} {said}".strip(), advice)
 
@@ -70,7 +69,7 @@ def _model(model: Path) -> Finding:
     try:
         bundle = load_bundle(model)
     except FacetellError as error:
-        return Finding("model", False, str(error), "pip install --force-reinstall facetell")
+        return Finding("model", False, str(error), "install facetell again")
     return Finding("model", True, f"{bundle.identity}, {', '.join(bundle.classifiers)}; every file as it was made")
 
 

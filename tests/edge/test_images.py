@@ -361,3 +361,10 @@ def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("facetell.edge.images._formats", lambda: ["JPEG", "PNG"])
     with pytest.raises(ImageError, match="pip install pillow-heif"):
         read_image(b"\0\0\0\x18ftypheic" + bytes(100))
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
+    content = encoded(four_colours(), "JPEG", progressive=True)
+    scan = content[content.index(b"\xff\xda") : content.index(b"\xff\xda", content.index(b"\xff\xda") + 2)]
+    with pytest.raises(ImageError, match="more than 200 scans"):
+        read_image(content[:-2] + scan * 300 + content[-2:])

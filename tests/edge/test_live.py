@@ -213,7 +213,9 @@ def test_the_stream_is_pictures(view: BrowserView, portrait: np.ndarray) -> None
     assert read_image(content[: content.rfind(b"\xff\xd9") + 2]).shape == portrait.shape
 
 
-@pytest.mark.parametrize(("host", "code"), [("evil.example:80", 403), ("", 403), ("localhost:1", 200)])
+@pytest.mark.parametrize(
+    ("host", "code"), [("evil.example:80", 403), ("", 403), ("localhost:1", 200), ("localhost", 200), ("[::1]:80", 200)]
+)
 def test_pages_of_others_cannot_read_the_camera(host: str, code: int, view: BrowserView) -> None:
     assert get(address(view) + "state", Host=host)[0] == code
 

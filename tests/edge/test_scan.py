@@ -54,11 +54,21 @@ def test_links_are_followed_to_files_not_to_folders(tmp_path: Path) -> None:
         ("**/*.jpg", ["a.jpg", "b.jpg", "x/c.jpg", "x/y/d.jpg"]),
         ("x/*/d.*", ["x/y/d.jpg"]),
         ("[ab].jpg", ["a.jpg", "b.jpg"]),
+        ("**", ["a.jpg", "a.png", "b.jpg", "x/c.jpg", "x/y/d.jpg"]),
+        ("x*", ["x/c.jpg", "x/y/d.jpg"]),
     ],
 )
 def test_patterns(pattern: str, found: list[str], tmp_path: Path) -> None:
     touch(tmp_path, "b.jpg", "a.jpg", "a.png", "x/c.jpg", "x/y/d.jpg")
     assert [path.relative_to(tmp_path).as_posix() for path in expand_paths([tmp_path / pattern])] == found
+
+
+def test_patterns_do_not_go_behind_links(tmp_path: Path) -> None:
+    touch(tmp_path, "g/a.jpg")
+    (tmp_path / "g" / "self").symlink_to(tmp_path / "g")
+    assert list(expand_paths([tmp_path / "g" / "**" / "*.jpg"])) == [tmp_path / "g" / "a.jpg"]
+    with pytest.raises(SourceError, match="nor does it match anything"):
+        expand_paths([tmp_path / "g" / "*.png"])
 
 
 def test_a_file_that_is_called_like_a_pattern_is_that_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -214,3 +215,25 @@ def test_what_cannot_be_drawn(arguments, code: int, portrait: np.ndarray, tmp_pa
     assert run(["scan", *arguments]) == code
     assert capsys.readouterr().err.count("Error: ") == 1
     assert (tmp_path / "taken.mp4").read_text() == "mine"
+
+
+@pytest.mark.parametrize("after", [5, 25], ids=["first pass", "second pass"])
+def test_a_stop_leaves_no_half_drawn_video(
+    after: int, detector: Detector, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    video, asked = write_video(tmp_path / "clip.mp4", [portrait] * 20), itertools.count()
+    scan_video(video, detector, annotated=tmp_path / "out.mp4", stopped=lambda: next(asked) >= after)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_not_waited_for(detector: Detector, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert "not a file" in (scan_video(tmp_path / "pipe.mp4", detector).error or "")
+
+
+def test_a_place_that_cannot_be_written_ends_the_scan(portrait: np.ndarray, tmp_path: Path, capsys) -> None:
+    video = write_video(tmp_path / "clip.mp4", [portrait] * 5)
+    (tmp_path / "file").touch()
+    assert run(["scan", str(video), "--annotate", str(tmp_path / "file" / "out.mp4")]) == 1
+    assert "cannot write" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def test_a_picture_comes_once_and_whole(put: Callable[[Path, Path], None], name:
     watched = tmp_path / "watched"
     watched.mkdir()
     stop = threading.Event()
-    arrivals = Arrivals(watched).pictures(stop.is_set)
+    arrivals = Arrivals(watched).after([], stop.is_set)
     writer = threading.Thread(target=put, args=(samples / "two_faces.jpg", watched / name))
     writer.start()
     path = next(arrivals)
@@ -62,7 +62,7 @@ def test_a_picture_comes_once_and_whole(put: Callable[[Path, Path], None], name:
 
 def test_what_is_no_picture_is_left_alone(tmp_path: Path) -> None:
     stop = threading.Event()
-    arrivals = Arrivals(tmp_path).pictures(stop.is_set)
+    arrivals = Arrivals(tmp_path).after([], stop.is_set)
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "gone.jpg").write_text("x")
