@@ -119,6 +119,7 @@ def scan(
     from .runtime import silent_stderr
     from .scan import available_processors, expand_paths, scan_files
     from .sorting import sort_copies
+    from .video import SUFFIXES as VIDEOS
     from .watch import Arrivals
 
     output = None if output == _DASH else output
@@ -132,12 +133,13 @@ def scan(
     looked_in = [path for path in (*paths, *([watch] if watch else [])) if path != _DASH]
     if copy_to and {copy_to.resolve(), *copy_to.resolve().parents} & {path.resolve() for path in looked_in}:
         raise click.UsageError(f"{copy_to} is where pictures are looked for; choose a folder outside for --copy-to")
-    if annotate and (len(paths) != 1 or not paths[0].is_file() or annotate.suffix.lower() != ".mp4"):
+    one_video = len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() in VIDEOS
+    if annotate and not (one_video and annotate.suffix.lower() == ".mp4"):
         raise click.UsageError("--annotate OUT.mp4 is for one video; name it alone")
     if annotate and annotate.exists():
         raise SourceError(f"{annotate} exists already; choose another file for --annotate")
     if resume and (output is None or format_ != "jsonl"):
-        raise click.UsageError("--resume needs a file to go on with: -o FILE.jsonl")
+        raise click.UsageError("--resume goes on with a file of JSONL alone: -o FILE.jsonl")
     started = time.monotonic()
     with _until_interrupted() as interrupted, silent_stderr():
         arrivals = Arrivals(watch) if watch else None

@@ -95,8 +95,8 @@ class GrowingFile(io.RawIOBase):
                 self._file.truncate(before_bytes)
                 raise
         except OSError as error:
-            reason = error.strerror or error
-            raise SourceError(f"cannot write {self._path}: {reason}; what was written before is kept") from error
+            kept = "what was written before is kept" if self._file else "choose another place with -o"
+            raise SourceError(f"cannot write {self._path}: {error.strerror or error}; {kept}") from error
         return len(content)
 
     def close(self) -> None:

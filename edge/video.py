@@ -204,7 +204,18 @@ def _annotate(
                 on_progress(min(video.read / max(video.frames, 1), 1))
             if writer is not None:
                 writer.release()
+                _check_written(whole, target)
                 whole.rename(partial)
         finally:
             with suppress(OSError):
                 whole.unlink(missing_ok=True)
+
+
+def _check_written(path: Path, target: Path) -> None:
+    """Raise SourceError when a video that was written cannot be read: OpenCV says nothing of a full disk."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.grab():
+            raise SourceError(f"cannot write {target}: the video is not whole; is the disk full?")
+    finally:
+        capture.release()

@@ -23,6 +23,8 @@ class Arrivals:
     def __init__(self, folder: Path) -> None:
         """Begin to watch; raises SourceError when the folder cannot be watched."""
         self._events: queue.SimpleQueue[tuple[Path, bool]] = queue.SimpleQueue()
+        if not folder.is_dir():
+            raise SourceError(f"cannot watch {folder}; wanted a folder")
         observer = Observer()
         try:
             observer.schedule(_Handler(self._events.put), str(folder), recursive=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,6 +207,7 @@ def test_annotated_frames_have_boxes_where_the_face_is(
         (["clip.mp4", "--annotate", "out.avi"], 2),
         (["clip.mp4", "clip.mp4", "--annotate", "out.mp4"], 2),
         ([".", "--annotate", "out.mp4"], 2),
+        (["a.jpg", "--annotate", "out.mp4"], 2),
         (["clip.mp4", "--fps", "0"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -212,6 +216,7 @@ def test_what_cannot_be_drawn(arguments, code: int, portrait: np.ndarray, tmp_pa
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "clip.mp4", [portrait] * 3)
     (tmp_path / "taken.mp4").write_text("mine")
+    (tmp_path / "a.jpg").touch()
     assert run(["scan", *arguments]) == code
     assert capsys.readouterr().err.count("Error: ") == 1
     assert (tmp_path / "taken.mp4").read_text() == "mine"
@@ -237,3 +242,15 @@ def test_a_place_that_cannot_be_written_ends_the_scan(portrait: np.ndarray, tmp_
     (tmp_path / "file").touch()
     assert run(["scan", str(video), "--annotate", str(tmp_path / "file" / "out.mp4")]) == 1
     assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files on Windows")
+def test_a_full_disk_leaves_no_broken_video(portrait: np.ndarray, tmp_path: Path) -> None:
+    def no_more_than_4_kB() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
+
+    video = write_video(tmp_path / "clip.avi", [portrait] * 40, "MJPG")
+    command = [sys.executable, "-m", "facetell.tools.cli", "scan", video, "--annotate", tmp_path / "out.mp4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=no_more_than_4_kB)
+    assert (done.returncode, done.stderr.count("Error: cannot write")) == (1, 1), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]

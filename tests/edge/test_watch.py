@@ -71,9 +71,27 @@ def test_what_is_no_picture_is_left_alone(tmp_path: Path) -> None:
     assert list(arrivals) == []
 
 
-def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_what_is_no_folder_cannot_be_watched(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(SourceError, match="cannot watch"):
-        Arrivals(tmp_path / "missing")
+        Arrivals(tmp_path / name)
+
+
+def test_videos_arrive_too(tmp_path: Path) -> None:
+    stop = threading.Event()
+    arrivals = Arrivals(tmp_path).after([], stop.is_set)
+    (tmp_path / "clip.MP4").write_text("whole")
+    assert next(arrivals) == tmp_path / "clip.MP4"
+    stop.set()
+
+
+def test_what_was_there_does_not_come_again(tmp_path: Path) -> None:
+    stop = threading.Event()
+    watched = Arrivals(tmp_path)
+    (tmp_path / "a.jpg").write_text("put between the watching and the walk")
+    threading.Timer(2, stop.set).start()
+    assert list(watched.after(iter([tmp_path / "a.jpg"]), stop.is_set)) == [tmp_path / "a.jpg"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process on Windows")
