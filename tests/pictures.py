@@ -32,6 +32,19 @@ TURNS = {"real": (-34, -22, -10, 2, 14, 26), "fake": (-29, -17, -5, 7, 19, 31)}
 PORTRAITS_PER_LABEL = 12
 
 
+VIDEO_SIZE = (320, 240)
+
+
+def write_video(path: Path, frames: list[np.ndarray], code: str = "mp4v", fps: float = 10.0) -> Path:
+    """Write frames (240, 320, 3) uint8 RGB."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, VIDEO_SIZE)
+    assert writer.isOpened(), code
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
 def portraits(label: str) -> Iterator[np.ndarray]:
     """Yield 12 portraits (320, 320, 3) uint8 RGB of one label, no two of them near-duplicates."""
     for sample, (x, y, side) in FACES[label].items():

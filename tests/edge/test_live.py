@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -25,29 +24,15 @@ from facetell.edge.images import read_image
 from facetell.edge.live import Look, Steady, Watcher, as_line, drawn, in_words, looks, save_fakes
 from facetell.tools.cli import run
 
+from ..pictures import VIDEO_SIZE, write_video
+
 FACETELL = [sys.executable, "-m", "facetell.tools.cli"]
-SIZE = (320, 240)
-
-
-@pytest.fixture(scope="module")
-def portrait(samples: Path) -> np.ndarray:
-    return cv2.resize(read_image(samples / "real_astronaut.jpg")[0:300, 50:450], SIZE)
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory, portrait: np.ndarray) -> Path:
     """Two seconds of a face."""
-    path = tmp_path_factory.mktemp("clip") / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20, SIZE)
-    for _ in range(40):
-        writer.write(cv2.cvtColor(portrait, cv2.COLOR_RGB2BGR))
-    writer.release()
-    return path
-
-
-@pytest.fixture(scope="module")
-def detector(bundle: Bundle) -> Detector:
-    return Detector(bundle)
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.avi", [portrait] * 40, "MJPG", fps=20)
 
 
 # Camera
@@ -61,7 +46,7 @@ def test_the_newest_frame_is_given_and_the_others_are_passed_over(clip: Path) ->
     assert first
     assert later
     assert later.number > first.number + 3
-    assert first.image.shape == (*SIZE[::-1], 3)
+    assert first.image.shape == (*VIDEO_SIZE[::-1], 3)
     camera.close()
 
 

@@ -11,14 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetell.edge.bundle import Bundle
 from facetell.edge.detector import Detector
 from facetell.edge.scan import scan_files
-
-
-@pytest.fixture(scope="module")
-def detector(bundle: Bundle) -> Detector:
-    return Detector(bundle)
 
 
 @pytest.fixture(scope="module")

@@ -23,39 +23,17 @@ from facetell.edge.results import TrackResult, VideoResult
 from facetell.edge.video import SUFFIXES, scan_video
 from facetell.tools.cli import run
 
-SIZE = (320, 240)
-FPS = 10.0
-
-
-def write_video(path: Path, frames: list[np.ndarray], code: str = "mp4v", fps: float = FPS) -> Path:
-    """Frames (240, 320, 3) uint8 RGB."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, SIZE)
-    assert writer.isOpened(), code
-    for frame in frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    writer.release()
-    return path
-
-
-@pytest.fixture(scope="module")
-def detector(bundle: Bundle) -> Detector:
-    return Detector(bundle)
-
-
-@pytest.fixture(scope="module")
-def portrait(samples: Path) -> np.ndarray:
-    """A real face in the middle."""
-    return cv2.resize(read_image(samples / "real_astronaut.jpg")[0:300, 50:450], SIZE)
+from ..pictures import VIDEO_SIZE, write_video
 
 
 @pytest.fixture(scope="module")
 def forged(samples: Path) -> np.ndarray:
-    return cv2.resize(read_image(samples / "fake_hopper_with_astronauts_face.jpg")[60:444], SIZE)
+    return cv2.resize(read_image(samples / "fake_hopper_with_astronauts_face.jpg")[60:444], VIDEO_SIZE)
 
 
 @pytest.fixture(scope="module")
 def nobody() -> np.ndarray:
-    return np.full((*SIZE[::-1], 3), 90, np.uint8)
+    return np.full((*VIDEO_SIZE[::-1], 3), 90, np.uint8)
 
 
 @pytest.mark.parametrize(("suffix", "code"), [(".mp4", "mp4v"), (".avi", "MJPG"), (".mkv", "mp4v"), (".webm", "VP80")])
@@ -63,7 +41,7 @@ def test_containers(suffix: str, code: str, detector: Detector, portrait: np.nda
     assert suffix in SUFFIXES
     result = scan_video(write_video(tmp_path / f"clip{suffix}", [portrait] * 20, code), detector)
     assert isinstance(result, VideoResult)
-    assert (result.status, result.error, result.width, result.height) == ("ok", None, *SIZE)
+    assert (result.status, result.error, result.width, result.height) == ("ok", None, *VIDEO_SIZE)
     assert result.duration_s == pytest.approx(2, abs=0.11)
     (face,) = result.faces
     assert isinstance(face, TrackResult)
