@@ -3,6 +3,7 @@
 The builders of datasets, crops and runs do nothing a second time, so that two folders of tests share one of each.
 """
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,24 @@ TURNS = {"real": (-34, -22, -10, 2, 14, 26), "fake": (-29, -17, -5, 7, 19, 31)}
 PORTRAITS_PER_LABEL = 12
 
 
+RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
+
 VIDEO_SIZE = (320, 240)
+
+
+def four_colours(height: int = 32, width: int = 48) -> np.ndarray:
+    """A picture that no turn or flip maps onto itself: red, green over blue, white."""
+    image = np.zeros((height, width, 3), np.uint8)
+    rows, columns = height // 2, width // 2
+    image[:rows, :columns], image[:rows, columns:] = RED, GREEN
+    image[rows:, :columns], image[rows:, columns:] = BLUE, WHITE
+    return image
+
+
+def encoded(image: Image.Image | np.ndarray, format: str, **options) -> bytes:
+    file = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, format, **options)
+    return file.getvalue()
 
 
 def write_video(path: Path, frames: list[np.ndarray], code: str = "mp4v", fps: float = 10.0) -> Path:
