@@ -4,7 +4,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 # TensorFlow 2.17 has wheels up to Python 3.12; above that the edge package is installed and tested alone.
 EXTRAS := $(shell $(PYTHON) -c "import sys; print('train,dev' if sys.version_info < (3, 13) else 'dev')")
 
-.PHONY: demo test check verify clients samples clean
+.PHONY: demo test check fuzz pi verify clients samples clean
 
 demo: .venv-demo/ready  ## install the light edge package and scan the samples with the shipped model
 	.venv-demo/bin/facetell scan samples --format table
@@ -18,8 +18,15 @@ check: .venv/ready  ## style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/basedpyright --pythonpath .venv/bin/python
 
-# RUN holds what the model was made from: docs/default-model.md. The emulated Raspberry Pis need root, Debian and half an
-# hour; float32 and float16 score there as they do here (make clients).
+# The emulated Raspberry Pis need root on Debian, mmdebstrap, and half an hour.
+pi: .venv/ready  ## pass the tests of the edge on emulated Raspberry Pis, with tflite-runtime and with ai-edge-litert
+	PYTHON=.venv/bin/python tools/arm64.sh -t bookworm $(PI_TEST)
+	PYTHON=.venv/bin/python tools/arm64.sh -t trixie $(PI_TEST)
+PI_TEST = python3 -m pytest -p no:cacheprovider -n auto --maxprocesses 4 --dist loadfile tests/edge tests/tools/test_cli.py \
+    tests/tools/test_doctor.py tests/tools/test_bench.py
+
+# RUN holds what the model was made from: docs/default-model.md. float32 and float16 score on the emulated Raspberry Pis
+# as they do here (make clients).
 RUN ?= runs/default
 ARM64 = tools/arm64.sh -b $(abspath $(RUN))/crops
 verify: .venv/ready  ## measure the shipped model against its Keras model on every runtime, on x86 and on arm64

@@ -81,6 +81,7 @@ class BrowserView:
     """Serves a page with the newest picture to whoever opens it."""
 
     greeting: str
+    ended = False
 
     def __init__(self, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         """Listen; port 0 takes a free one. Raises SourceError when the address cannot be listened on."""
@@ -97,8 +98,8 @@ class BrowserView:
         self.greeting = f"watching at http://{name}:{self._server.server_address[1]}/ ; Ctrl-C ends it"
         threading.Thread(target=self._server.serve_forever, name="browser", daemon=True).start()
 
-    def show(self, look: Look) -> bool:
-        """Give everybody a look; return True."""
+    def show(self, look: Look) -> None:
+        """Give everybody a look."""
         pixels = cv2.cvtColor(drawn(look), cv2.COLOR_RGB2BGR)
         _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         state = {
@@ -110,7 +111,6 @@ class BrowserView:
         with self._news:
             self._number, self._jpeg, self._state = self._number + 1, content.tobytes(), json.dumps(state).encode()
             self._news.notify_all()
-        return True
 
     def close(self) -> None:
         """Stop listening."""

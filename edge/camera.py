@@ -196,6 +196,7 @@ def _open(source: str) -> _Device:
         capture = cv2.VideoCapture(str(Path(source).resolve()), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise SourceError(f"{source} is no video that can be decoded")
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         return _File(capture)
     device = f"/dev/video{source}" if source.isdigit() else source
     if sys.platform == "linux":
@@ -216,6 +217,10 @@ def _check_device(device: str) -> None:
         if error.errno in (errno.EACCES, errno.EPERM):
             advice = "run: sudo usermod -aG video $USER, and log in anew"
             raise SourceError(f"{device} may not be used by you; {advice}") from error
+        if not device.startswith("/dev/"):
+            raise SourceError(
+                f"there is no file {device}; wanted the number of a camera, /dev/videoN, a URL, {PICAMERA2} or a video"
+            ) from error
         found = ", ".join(cameras()) or "none"
         raise SourceError(
             f"there is no camera {device} (found: {found}); plug one in or name another with --source; a Raspberry "

@@ -127,6 +127,8 @@ def scan(
         raise click.UsageError("name pictures or folders of them, or a folder to --watch")
     if null and _DASH not in paths:
         raise click.UsageError("-0 is for paths from standard input; name - among the paths")
+    if output is not None and output.is_dir():
+        raise click.UsageError(f"{output} is a folder; name a file in it, as {output / 'results.jsonl'}")
     if output is not None and output.exists() and not resume:
         raise SourceError(f"{output} exists already; choose another file with -o, or go on with a .jsonl by --resume")
     format_ = format_ or _format_of(output)
@@ -157,7 +159,7 @@ def scan(
             careful=careful,
             max_megapixels=max_megapixels,
         )
-        done = finished(before, detector.signed) if before else set()
+        done = finished(before, detector.signed | {"fps": fps}) if before else set()
         wanted = (path for path in files if hash(str(path)) not in done)
         if arrivals:
             wanted = arrivals.after(wanted, lambda: bool(interrupted))
@@ -175,7 +177,8 @@ def scan(
             with closing(sort_copies(results, copy_to) if copy_to else results) as results:
                 tally = write_results(display.counted(results), format_, file)
             if not (tally.verdicts or done or interrupted):
-                raise SourceError(f"no pictures in {', '.join(map(str, paths))}; wanted pictures or folders of them")
+                places = ", ".join("standard input" if path == _DASH else str(path) for path in paths)
+                raise SourceError(f"no pictures in {places}; wanted pictures, videos or folders of them")
         if not quiet:
             click.echo(summary(tally, time.monotonic() - started, len(done), stopped=bool(interrupted)), err=True)
     if interrupted:
@@ -221,9 +224,8 @@ def camera(
         with closing(Camera(source)) as opened, closing(open_view(view, host, port)) as shown:
             if not quiet:
                 click.echo(shown.greeting, err=True)
-            for look in live.looks(opened, detector, lambda: bool(interrupted)):
-                if not shown.show(look):
-                    break
+            for look in live.looks(opened, detector, lambda: bool(interrupted) or shown.ended):
+                shown.show(look)
                 for event in look.events:
                     if jsonl:
                         click.echo(live.as_line(event))

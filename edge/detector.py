@@ -173,7 +173,8 @@ class Detector:
         """Return what besides the model decides a verdict."""
         numbers = f"fake from {self._thresholds.fake:.6g}, real up to {self._thresholds.real:.6g}"
         flags = (", careful" * self._careful) + (", pre-cropped" * self._pre_cropped)
-        return numbers + flags
+        limit = f", up to {self.max_megapixels:g} megapixels" * (self.max_megapixels != MAX_MEGAPIXELS)
+        return numbers + flags + limit
 
 
 def _reduction(pitch: float) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import cv2
@@ -46,7 +48,8 @@ _REDUCED = {
 _AS_STORED_RGB = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR_RGB
 _MAX_SCANS = 200  # each is work over all pixels, and may hold next to nothing
 _MAX_BYTES_AT_ONCE = 64 * 2**20
-_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+_START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 _EXIF_ORIENTATION = 0x0112
 _ON_THEIR_SIDES = (5, 6, 7, 8)
@@ -80,9 +83,10 @@ class Picture:
             self._source = _read(source) if isinstance(source, Path) else source
             with self._opened() as image:
                 _check_size(image.size, max_megapixels)
-                if isinstance(self._source, bytes) and self._source.count(_START_OF_SCAN) > _MAX_SCANS:
+                is_jpeg = isinstance(image, JpegImageFile)
+                if is_jpeg and _has_more_scans(self._source, _MAX_SCANS):
                     raise ImageError(f"more than {_MAX_SCANS} scans; a JPEG has about ten")
-                self._is_plain_jpeg = isinstance(image, JpegImageFile) and image.mode in ("RGB", "L")
+                self._is_plain_jpeg = is_jpeg and image.mode in ("RGB", "L")
                 self._orientation = _orientation(image)
                 # Of a TIFF Pillow gives the size upright.
                 on_its_side = image.format != "TIFF" and self._orientation in _ON_THEIR_SIDES
@@ -126,18 +130,45 @@ def _as_image_errors() -> Iterator[None]:
         raise ImageError(f"not a picture in a format that is read ({', '.join(_formats())})") from error
     except MemoryError as error:
         raise ImageError("too large for the memory of this machine") from error
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or error}") from error
     # A hostile file makes Pillow's decoders raise nearly anything: SyntaxError, struct.error, IndexError, ...
     except Exception as error:
-        raise ImageError(f"damaged picture: {type(error).__name__}: {error}") from error
+        raise ImageError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    said = str(error).removesuffix(" when reading image file") or type(error).__name__
+    return "truncated: the file ends before its picture does" if "truncated" in said.lower() else f"damaged: {said}"
 
 
 def _read(path: Path) -> bytes | Path:
     """Return a file's content, or where it is when that is too much to hold at once."""
     if not path.is_file():
-        raise ImageError("not a file that can be read" if path.exists() else "no such file")
+        kind = "a folder that may not be opened" if path.is_dir() else "no file" if path.exists() else "no such file"
+        raise ImageError(kind)
     return path if path.stat().st_size > _MAX_BYTES_AT_ONCE else path.read_bytes()
+
+
+def _has_more_scans(source: bytes | Path, limit: int) -> bool:
+    """Return whether a JPEG, up to its end, has more scans than limit."""
+    if isinstance(source, bytes):
+        return source.count(_START_OF_SCAN) > limit and _scans(source) > limit
+    with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        return _scans(content) > limit
+
+
+def _scans(content: bytes | mmap) -> int:
+    """Return how many scans a JPEG has; what its segments hold, or what follows its end, is none of them."""
+    found, at = 0, 0
+    while marker := _MARKER.search(content, at):
+        if marker[0] == _END_OF_IMAGE:
+            break
+        found += marker[0] == _START_OF_SCAN
+        at = marker.end()
+        if marker[0] != _START_OF_IMAGE:  # the others say how long they are
+            at += int.from_bytes(content[at : at + 2], "big")
+    return found
 
 
 def _is_heif(content: bytes) -> bool:

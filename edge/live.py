@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -123,7 +124,7 @@ class Watcher:
 def looks(camera: Camera, detector: Detector, stopped: Callable[[], bool] = lambda: False) -> Iterator[Look]:
     """Yield a look at the newest frame, again and again, until stopped or a file ends; others are passed over.
 
-    While the camera gives nothing, looks without a picture come now and then.
+    While the camera gives nothing, looks without a picture come now and then; one in which all faces leave is the last.
     """
     watcher = Watcher(detector)
     after, per_s, latency_ms, looked_at = 0, 0.0, 0.0, time.monotonic()
@@ -131,7 +132,7 @@ def looks(camera: Camera, detector: Detector, stopped: Callable[[], bool] = lamb
         frame: Frame | None = camera.newest(after, _WAIT_S)
         if frame is None:
             if camera.ended:
-                return
+                break
             if camera.lost:
                 yield Look(None, [], watcher.leave(time.monotonic()), 0.0, 0.0)
             continue
@@ -142,6 +143,7 @@ def looks(camera: Camera, detector: Detector, stopped: Callable[[], bool] = lamb
         latency_ms = _averaged(latency_ms, (now - frame.time_s) * 1000)
         looked_at = now
         yield Look(frame.image, faces, events, per_s, latency_ms)
+    yield Look(None, [], watcher.leave(math.inf), 0.0, 0.0)
 
 
 def drawn(look: Look) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from .errors import SourceError, printable
 from .faces import Box
@@ -125,11 +125,11 @@ def precision_of(file: Path) -> str | None:
         return None
 
 
-def finished(file: Path, signed: Mapping[str, str]) -> set[int]:
+def finished(file: Path, signed: Mapping[str, Any]) -> set[int]:
     """Return the hash() of every path that a JSONL file has a row of, after cutting off a row that a kill left torn.
 
     Hashes, as the paths of a million files fill a small machine's memory. Raises SourceError when the file cannot be
-    read or holds anything else, or a row was not made as signed says.
+    read or holds anything else, or a row was not made as signed says; fps is asked of videos alone.
     """
     known: set[int] = set()
     try:
@@ -139,9 +139,9 @@ def finished(file: Path, signed: Mapping[str, str]) -> set[int]:
                     rows.truncate(rows.tell() - len(line))
                     break
                 row = json.loads(line)
-                then = {name: row[name] for name in signed}
-                if then != signed:
-                    changed = (f"{key} was {then[key]}, is {now}" for key, now in signed.items() if then[key] != now)
+                asked = {name: now for name, now in signed.items() if name != "fps" or name in row}
+                changed = [f"{name} was {row[name]}, is {now}" for name, now in asked.items() if row[name] != now]
+                if changed:
                     raise SourceError(f"{file} was made otherwise ({', '.join(changed)}); choose another with -o")
                 known.add(hash(row["path"]))
     except OSError as error:

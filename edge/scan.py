@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from functools import partial
@@ -60,7 +60,7 @@ def scan_files(
     stopped: Callable[[], bool] = lambda: False,
     on_video: Callable[[Path, float], None] = lambda path, share: None,
 ) -> Generator[FileResult]:
-    """Yield one result for each path, in their order, until stopped.
+    """Yield one result for each path, in their order, until stopped; what is done by then still comes.
 
     Each of workers threads has a detector like the one given to itself, and paths are taken no further ahead than keeps
     them busy, so memory does not grow with their number. A file that makes us fail becomes a result that says so.
@@ -71,11 +71,11 @@ def scan_files(
     spare: queue.SimpleQueue[Detector] = queue.SimpleQueue()
     spare.put(detector)
     own = threading.local()
-    results: queue.SimpleQueue[Future[FileResult] | BaseException | None] = queue.SimpleQueue()
+    results: queue.SimpleQueue[Future[FileResult | None] | BaseException | None] = queue.SimpleQueue()
     ahead = threading.Semaphore(_AHEAD * workers)
     closed = threading.Event()
 
-    def scan(path: Path) -> FileResult:
+    def scan(path: Path) -> FileResult | None:
         if not hasattr(own, "detector"):
             try:
                 own.detector = spare.get_nowait()
@@ -103,29 +103,36 @@ def scan_files(
                 results.put(pool.submit(scan, path))
             results.put(None)
         except BaseException as error:
-            results.put(error)
+            results.put(None if closed.is_set() else error)  # the pool takes nothing more
 
-    def until_stopped(get: Callable[[float], _T]) -> _T | None:
-        while not stopped():
-            with suppress(queue.Empty, FutureTimeoutError):
+    def close() -> None:
+        closed.set()
+        ahead.release()
+        pool.shutdown(cancel_futures=True)
+
+    def next_of(get: Callable[[float], _T]) -> _T | None:
+        """Return what get gives, waiting for it until stopped, and None where it is not there then."""
+        while True:
+            if stopped() and not closed.is_set():
+                close()
+            with suppress(queue.Empty, FutureTimeoutError, CancelledError):
                 return get(_LOOK_UP_S)
-        return None
+            if closed.is_set():
+                return None
 
     with ThreadPoolExecutor(workers, "scan") as pool:
         threading.Thread(target=take_paths, name="scan-paths", daemon=True).start()
         try:
-            while head := until_stopped(lambda timeout_s: results.get(timeout=timeout_s)):
+            while head := next_of(lambda timeout_s: results.get(timeout=timeout_s)):
                 if isinstance(head, BaseException):
                     raise head
-                result = until_stopped(head.result)
+                result = next_of(head.result)
                 if result is None:
                     return
                 yield result
                 ahead.release()
         finally:
-            closed.set()
-            ahead.release()
-            pool.shutdown(cancel_futures=True)
+            close()
 
 
 class _Walk:

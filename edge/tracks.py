@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -30,7 +31,14 @@ class Track:
     def __init__(self, number: int, keep: int | None) -> None:
         """Number it from 1; remember the last keep sightings, or all."""
         self.number = number
-        self.sightings: deque[Sighting] = deque(maxlen=keep)
+        self.sightings: list[Sighting] = []
+        self._keep = keep
+
+    def add(self, time_s: float, face: FaceResult) -> None:
+        """Add a later sighting."""
+        self.sightings.append(Sighting(time_s, face))
+        if self._keep:
+            del self.sightings[: -self._keep]
 
     @property
     def p_fake(self) -> float:
@@ -46,11 +54,13 @@ class Track:
 
     def box_at(self, time_s: float) -> Box | None:
         """Return the box between the sightings around a time, None where there are none near it."""
-        before = [sighting for sighting in self.sightings if sighting.time_s <= time_s]
-        after = [sighting for sighting in self.sightings if sighting.time_s >= time_s]
-        if not before or not after or after[0].time_s - before[-1].time_s > MAX_GAP_S:
+        before = bisect_right(self.sightings, time_s, key=attrgetter("time_s")) - 1
+        after = bisect_left(self.sightings, time_s, key=attrgetter("time_s"))
+        if before < 0 or after == len(self.sightings):
             return None
-        first, second = before[-1], after[0]
+        first, second = self.sightings[before], self.sightings[after]
+        if second.time_s - first.time_s > MAX_GAP_S:
+            return None
         share = (time_s - first.time_s) / max(second.time_s - first.time_s, 1e-9)
         x_min, y_min, x_max, y_max = np.add(
             np.multiply(first.face.box_xyxy, 1 - share), np.multiply(second.face.box_xyxy, share)
@@ -88,7 +98,7 @@ class Tracker:
                 found[number] = track
         for number, face in enumerate(faces):
             track = found.get(number) or self._begin()
-            track.sightings.append(Sighting(time_s, face))
+            track.add(time_s, face)
             found[number] = track
         return [found[number] for number in range(len(faces))]
 

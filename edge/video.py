@@ -73,7 +73,7 @@ class _Video:
 def _opened(path: Path, max_megapixels: float) -> Iterator[_Video]:
     try:
         if not path.is_file():  # a pipe would be waited for
-            raise ImageError("not a file that can be read")
+            raise ImageError("no file")
         with path.open("rb") as file:
             start = file.read(12)
     except OSError as error:
@@ -82,6 +82,7 @@ def _opened(path: Path, max_megapixels: float) -> Iterator[_Video]:
         raise ImageError("not a video in a format that is read (MP4, MOV, AVI, Matroska, WebM)")
     # A whole path, so that FFmpeg takes no part of the name for a protocol or a pattern.
     capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # not every OpenCV turns the videos of phones upright unasked
     try:
         width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         if not capture.isOpened() or not width or not height:
@@ -101,12 +102,13 @@ def scan_video(
     annotated: Path | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
     stopped: Callable[[], bool] = lambda: False,
-) -> FileResult:
+) -> FileResult | None:
     """Return what fps frames of each second of a video show; one that cannot be read becomes a result with the reason.
 
     A face's p_fake is the interquartile mean over the frames it is in. Where the file ends before its header says, the
     result's error says so, and the verdict is that of what there is. annotated is a .mp4 to write every frame to, the
-    faces framed, without sound; on_progress is told the share of the work that is done.
+    faces framed, without sound; on_progress is told the share of the work that is done. Stopped before all has been
+    looked at, there is no result; stopped later, annotated is not written.
 
     Raises SourceError when annotated cannot be written.
     """
@@ -116,7 +118,7 @@ def scan_video(
         with _opened(path, detector.max_megapixels) as video:
             for time_s in video.times():
                 if stopped():
-                    break
+                    return None
                 if time_s < next_s or (image := video.frame()) is None:
                     continue
                 shape = image.shape[:2]
@@ -126,7 +128,7 @@ def scan_video(
                 on_progress(min(video.read / max(video.frames, 1), 1) / passes)
             if not shape[0]:
                 raise ImageError("no frame of the video can be decoded")
-            cut_short = video.read < video.frames * (1 - _MISSING_SHARE) - 1 and not stopped()
+            cut_short = video.read < video.frames * (1 - _MISSING_SHARE) - 1
             tracks = {track: _judged(track, detector, looked_at) for track in tracker.tracks}
             faces = gravest_first(tracks.values())
             result = VideoResult(
@@ -142,7 +144,7 @@ def scan_video(
                 error=f"ends after {video.time_s:.1f} of {video.duration_s:.1f} s" if cut_short else None,
                 **detector.signed,
             )
-        if annotated and not stopped():
+        if annotated:
             with suppress(_StoppedError):
                 _annotate(
                     path,

@@ -18,9 +18,11 @@ class View(Protocol):
     """Something that shows looks."""
 
     greeting: str
+    ended: bool
+    """Whether whoever watches wants no more."""
 
-    def show(self, look: Look) -> bool:
-        """Show a look; return False when whoever watches wants no more."""
+    def show(self, look: Look) -> None:
+        """Show a look."""
         ...
 
     def close(self) -> None:
@@ -32,10 +34,10 @@ class NoView:
     """Shows nothing."""
 
     greeting = "watching; Ctrl-C ends it"
+    ended = False
 
-    def show(self, look: Look) -> bool:
-        """Return True."""
-        return True
+    def show(self, look: Look) -> None:
+        """Do nothing."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -48,6 +50,7 @@ class WindowView:
 
     def __init__(self) -> None:
         """Open the window; raises RuntimeMissingError where this OpenCV, or this machine, has none."""
+        self.ended = False
         try:
             cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
         except cv2.error as error:
@@ -56,10 +59,12 @@ class WindowView:
                 "pip install 'opencv-python<4.12'"
             ) from error
 
-    def show(self, look: Look) -> bool:
-        """Show a look; False after q, Esc or the window's own button."""
-        cv2.imshow(_TITLE, cv2.cvtColor(drawn(look), cv2.COLOR_RGB2BGR))
-        return cv2.waitKey(1) & 0xFF not in _KEYS and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    def show(self, look: Look) -> None:
+        """Show a look; q, Esc and the window's own button end it."""
+        if not self.ended:  # a window that was closed would open again
+            cv2.imshow(_TITLE, cv2.cvtColor(drawn(look), cv2.COLOR_RGB2BGR))
+            key = cv2.waitKey(1) & 0xFF
+            self.ended = key in _KEYS or cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
 
     def close(self) -> None:
         """Close the window."""

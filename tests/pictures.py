@@ -54,8 +54,9 @@ def encoded(image: Image.Image | np.ndarray, format: str, **options) -> bytes:
 
 
 def write_video(path: Path, frames: list[np.ndarray], code: str = "mp4v", fps: float = 10.0) -> Path:
-    """Write frames (240, 320, 3) uint8 RGB."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, VIDEO_SIZE)
+    """Write frames (H, W, 3) uint8 RGB."""
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, (width, height))
     assert writer.isOpened(), code
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))

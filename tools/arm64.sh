@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Runs a command on an emulated 64-bit Raspberry Pi OS: Debian's arm64 userland with what setup.cfg installs there.
 #
-#   tools/arm64.sh [-b FOLDER]... bookworm|trixie COMMAND ARGUMENTS...
+#   tools/arm64.sh [-t] [-b FOLDER]... bookworm|trixie COMMAND ARGUMENTS...
 #   tools/arm64.sh bookworm python3 -m facetell.tools.cli scan samples
+#   tools/arm64.sh -t bookworm python3 -m pytest tests/edge
 #
 # bookworm has Python 3.11 and tflite-runtime, trixie Python 3.13 and ai-edge-litert. This checkout, as facetell, and
-# every FOLDER stand there at their own paths; whatever else the command writes is gone when it ends. QEMU_CPU names
-# the processor: cortex-a72 (Pi 4) unless it is set.
+# every FOLDER stand there at their own paths; whatever else the command writes is gone when it ends. -t adds
+# what the tests need. QEMU_CPU names the processor: cortex-a72 (Pi 4) unless it is set.
 #
 # Needs root and mmdebstrap on Debian, and a Python with pip ($PYTHON, else python3). What it fetches is kept in
 # ~/.cache/facetell/arm64; delete that for newer packages. Exit status 69: it cannot run here.
 set -euo pipefail
 
 usage() {
-  echo "usage: arm64.sh [-b FOLDER]... bookworm|trixie COMMAND ARGUMENTS..." >&2
+  echo "usage: arm64.sh [-t] [-b FOLDER]... bookworm|trixie COMMAND ARGUMENTS..." >&2
   exit 2
 }
 
@@ -33,8 +34,8 @@ unpack() { # ARCHITECTURE RELEASE FOLDER PACKAGES, with what they depend on
     cannot "Debian $2 cannot be fetched; mmdebstrap says why above"
 }
 
-requirements() { # of setup.cfg for $python; pip alone would look at the Python that it runs in
-  "$pip_python" - "$checkout/setup.cfg" "$python" <<'END'
+requirements() { # of setup.cfg and its $extra for $python; pip alone would look at the Python that it runs in
+  "$pip_python" - "$checkout/setup.cfg" "$python" "$extra" <<'END'
 import configparser
 import sys
 
@@ -42,7 +43,10 @@ from pip._vendor.packaging.requirements import Requirement
 
 setup = configparser.ConfigParser()
 setup.read(sys.argv[1], encoding="utf-8")
-for line in setup["options"]["install_requires"].strip().split("\n"):
+lines = setup["options"]["install_requires"]
+if sys.argv[3]:
+    lines += setup["options.extras_require"][sys.argv[3]]
+for line in lines.strip().split("\n"):
     wanted = Requirement(line)
     if not wanted.marker or wanted.marker.evaluate({"python_version": sys.argv[2], "sys_platform": "linux"}):
         print(wanted.name + str(wanted.specifier))
@@ -51,7 +55,7 @@ END
 
 make_root() { # FOLDER
   unpack arm64 "$release" "$1" python3,libstdc++6,bash,coreutils,dash
-  requirements >"$1/requirements.txt"
+  echo "$wanted" >"$1/requirements.txt"
   mapfile -t platforms < <(seq --format=--platform=manylinux_2_%.0f_aarch64 17 "$glibc")
   "$pip_python" -m pip install -qq --disable-pip-version-check --root-user-action=ignore --no-compile \
     --target "$1/usr/lib/python3/dist-packages" --requirement "$1/requirements.txt" \
@@ -76,9 +80,16 @@ register_qemu() { # for the programs of arm64; the kernel keeps it open (F), so 
 }
 
 declare -a given=("$@") folders=()
-while getopts b: option; do
-  [[ $option == b && -d $OPTARG ]] || usage
-  folders+=("$(realpath "$OPTARG")")
+extra=
+while getopts tb: option; do
+  case $option in
+    t) extra=test ;;
+    b)
+      [[ -d $OPTARG ]] || usage
+      folders+=("$(realpath "$OPTARG")")
+      ;;
+    *) usage ;;
+  esac
 done
 shift $((OPTIND - 1))
 [[ $# -ge 2 ]] || usage
@@ -107,10 +118,12 @@ if [[ $(uname -m) != aarch64 ]]; then
   fetch_qemu
   register_qemu
 fi
-if [[ ! -d $cache/$release || $(<"$cache/$release/requirements.txt") != "$(requirements)" ]]; then
+kept=$cache/$release${extra:+-$extra}
+wanted=$(requirements)
+if [[ ! -d $kept || $(<"$kept/requirements.txt") != "$wanted" ]]; then
   make_root "$cache/new"
-  rm -rf "${cache:?}/$release"
-  mv "$cache/new" "$cache/$release"
+  rm -rf "$kept"
+  mv "$cache/new" "$kept"
 fi
 exec {lock}>&-
 
@@ -118,7 +131,7 @@ mkdir -p "$cache/run"
 mount -t tmpfs tmpfs "$cache/run"
 mkdir "$cache"/run/{root,upper,work}
 root=$cache/run/root
-mount -t overlay -o "lowerdir=$cache/$release,upperdir=$cache/run/upper,workdir=$cache/run/work" overlay "$root"
+mount -t overlay -o "lowerdir=$kept,upperdir=$cache/run/upper,workdir=$cache/run/work" overlay "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys" # XNNPACK counts the processors there; without, it stays off and int8 differs
 mount --rbind /dev "$root/dev"

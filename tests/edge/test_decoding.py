@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,3 +79,31 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
     scan = content[content.index(b"\xff\xda") : content.index(b"\xff\xda", content.index(b"\xff\xda") + 2)]
     with pytest.raises(ImageError, match="more than 200 scans"):
         read_image(content[:-2] + scan * 300 + content[-2:])
+
+
+def test_what_only_looks_like_scans_is_read() -> None:
+    start_of_scan = b"\xff\xda"
+    jpeg = encoded(four_colours(), "JPEG")
+    comment = b"\xff\xfe" + (2 + 600).to_bytes(2, "big") + start_of_scan * 300
+    for content in (
+        jpeg + b"....ftypmp42" + start_of_scan * 300,  # a film behind its first picture, as phones write them
+        jpeg[:2] + comment + jpeg[2:],
+        *(encoded(Image.new("RGB", (64, 64), (255, 218, 255)), name) for name in ("BMP", "TIFF")),
+    ):
+        assert content.count(start_of_scan) > 200
+        assert read_image(content).ndim == 3
+
+
+def test_a_huge_jpeg_of_endless_scans_is_refused_as_well(tmp_path: Path) -> None:
+    content = encoded(four_colours(), "JPEG", progressive=True)
+    scan = content[content.index(b"\xff\xda") : content.index(b"\xff\xda", content.index(b"\xff\xda") + 2)]
+    path = tmp_path / "huge.jpg"
+    for scans, read in [(1, True), (300, False)]:
+        path.write_bytes(content[:-2] + scan * scans + content[-2:])
+        with path.open("r+b") as file:
+            file.truncate(70 * 2**20)  # more than is held in memory
+        if read:
+            assert read_image(path).ndim == 3
+        else:
+            with pytest.raises(ImageError, match="more than 200 scans"):
+                read_image(path)

@@ -256,7 +256,12 @@ def test_what_is_no_whole_picture_is_refused(content: bytes, reason: str, as_fil
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("", "not a file"), ("missing.jpg", "no such file"), ("missing/below.jpg", "no such file"), ("a" * 300, ".")],
+    [
+        ("", "a folder that may not be opened"),
+        ("missing.jpg", "no such file"),
+        ("missing/below.jpg", "no such file"),
+        ("a" * 300, "."),
+    ],
     ids=["folder", "missing", "missing folder", "name too long"],
 )
 def test_what_is_no_file_is_refused(name: str, reason: str, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from PIL import Image
 
 from facetell.tools.cli import run
 
+from ..pictures import write_video
+
 FACETELL = [sys.executable, "-m", "facetell.tools.cli"]
 DONE, FAILED, USAGE = 0, 1, 2
 FILES = 60
@@ -79,6 +81,7 @@ def test_only_what_has_no_whole_row_is_scanned(rows: int, torn: int, folder: Pat
         (["--threshold", "0.5"], "rule was fake from"),
         (["--careful"], "rule was fake from"),
         (["--pre-cropped"], "rule was fake from"),
+        (["--max-megapixels", "200"], "up to 200 megapixels"),
         (["--precision", "int8"], "precision was float32, is int8"),
         (["--model", "BUNDLE"], "model was facetell-default"),
     ],
@@ -95,6 +98,14 @@ def test_results_made_otherwise_are_not_gone_on_with(
     assert run(["scan", str(folder), "-o", str(output), "--resume", *precision, *options]) == FAILED
     assert reason in capsys.readouterr().err
     assert output.read_bytes() == before
+
+
+def test_a_video_is_not_gone_on_with_at_another_rate(portrait: np.ndarray, tmp_path: Path, capsys) -> None:
+    video, output = write_video(tmp_path / "clip.mp4", [portrait] * 5), tmp_path / "out.jsonl"
+    assert run(["scan", str(video), "-o", str(output)]) == DONE
+    assert run(["scan", str(video), "-o", str(output), "--resume"]) == DONE
+    assert run(["scan", str(video), "-o", str(output), "--resume", "--fps", "2"]) == FAILED
+    assert "fps was 5.0, is 2.0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ['{"path": "a.jpg"}\n', "path,status\n", "[]\n", "\n", "\0\0\n", '{"path"\n'])

@@ -84,7 +84,7 @@ def test_a_scan_can_be_stopped(after: int, pictures: list[Path], detector: Detec
     seen = []
     for result in scan_files(itertools.repeat(pictures[-2]), detector, workers=2, stopped=lambda: len(seen) >= after):
         seen.append(result)
-    assert len(seen) == after
+    assert after <= len(seen) <= after + 2 * 32 + 2  # what two workers had done by then
 
 
 def test_a_scan_that_waits_for_paths_can_be_stopped(detector: Detector) -> None:

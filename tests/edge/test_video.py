@@ -7,8 +7,11 @@ import json
 import os
 import resource
 import shutil
+import signal
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +58,71 @@ def test_so_many_frames_a_second_are_looked_at(
 ) -> None:
     result = scan_video(write_video(tmp_path / "clip.mp4", [portrait] * 20), detector, fps=fps)
     assert [face.frames for face in result.faces if isinstance(face, TrackResult)] == [looked_at]
+
+
+@pytest.mark.parametrize(
+    ("turned", "matrix"),
+    [
+        (None, (1, 0, 0, 1)),
+        (cv2.ROTATE_90_COUNTERCLOCKWISE, (0, 1, -1, 0)),
+        (cv2.ROTATE_180, (-1, 0, 0, -1)),
+        (cv2.ROTATE_90_CLOCKWISE, (0, -1, 1, 0)),
+    ],
+    ids=["upright", "90", "180", "270"],
+)
+def test_a_phone_held_sideways_makes_no_difference(
+    turned: int | None, matrix: tuple[int, ...], detector: Detector, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    frame = portrait if turned is None else cv2.rotate(portrait, turned)
+    video = write_video(tmp_path / "clip.mp4", [frame] * 10)
+    turn_upright(video, matrix)
+    result = scan_video(video, detector, annotated=tmp_path / "out.mp4")
+    assert result
+    assert (result.width, result.height) == VIDEO_SIZE
+    (face,) = result.faces
+    (as_it_is,) = detector.detect(portrait)
+    assert face.box_xyxy == pytest.approx(as_it_is.box_xyxy, abs=3)
+    _, drawn = cv2.VideoCapture(str(tmp_path / "out.mp4")).read()
+    assert drawn.shape == portrait.shape
+
+
+def turn_upright(video: Path, matrix: tuple[int, ...]) -> None:
+    """Write the four numbers that say how an MP4 is to be turned, where a phone does (ISO 14496-12, 8.3.2)."""
+    content = bytearray(video.read_bytes())
+    at = content.index(b"tkhd") + 44
+    numbers = [int.from_bytes(content[at + 4 * n : at + 4 * n + 4], "big", signed=True) for n in range(9)]
+    assert numbers[0:2] + numbers[3:5] == [65536, 0, 0, 65536]
+    numbers[0:2], numbers[3:5] = [65536 * n for n in matrix[:2]], [65536 * n for n in matrix[2:]]
+    content[at : at + 36] = struct.pack(">9i", *numbers)
+    video.write_bytes(content)
+
+
+def test_the_time_stamps_of_frames_count_not_their_number(
+    detector: Detector, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "clip.mp4", [portrait] * 20)
+    slow_down(video, after=10, factor=5)  # 10 frames/s for a second, then 2
+    result = scan_video(video, detector, fps=5)
+    assert isinstance(result, VideoResult)
+    assert (result.error, len(result.faces)) == (None, 1)
+    assert result.duration_s == pytest.approx(6, abs=0.3)
+    (face,) = result.faces
+    assert isinstance(face, TrackResult)
+    assert (face.start_s, face.end_s, face.frames) == (0, 5.5, 5 + 10)
+
+
+def slow_down(video: Path, *, after: int, factor: int) -> None:
+    """Give the frames of an MP4 after so many of them a longer time (ISO 14496-12, 8.6.1.2)."""
+    content = video.read_bytes().replace(b"edts", b"free")  # the list of edits says how long it was
+    at = content.index(b"stts")
+    entries, frames, ticks = struct.unpack(">3I", content[at + 8 : at + 20])
+    assert entries == 1
+    table = struct.pack(">6I", 0, 2, after, ticks, frames - after, ticks * factor)
+    longer = bytearray(content[:at] + b"stts" + table + content[at + 20 :])
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"):
+        size = longer.index(name) - 4
+        longer[size : size + 4] = struct.pack(">I", int.from_bytes(longer[size : size + 4], "big") + 8)
+    video.write_bytes(longer)
 
 
 def test_a_face_has_the_score_of_its_frames(
@@ -140,9 +208,7 @@ def test_progress_goes_to_the_end(detector: Detector, portrait: np.ndarray, tmp_
 def test_it_stops_when_told(detector: Detector, portrait: np.ndarray, tmp_path: Path) -> None:
     asked = itertools.count()
     video = write_video(tmp_path / "clip.mp4", [portrait] * 20)
-    result = scan_video(video, detector, stopped=lambda: next(asked) >= 5)
-    assert (result.status, result.error) == ("ok", None)
-    assert [face.frames for face in result.faces if isinstance(face, TrackResult)] == [3]
+    assert scan_video(video, detector, stopped=lambda: next(asked) >= 5) is None
 
 
 # The command
@@ -200,19 +266,37 @@ def test_what_cannot_be_drawn(arguments, code: int, portrait: np.ndarray, tmp_pa
     assert (tmp_path / "taken.mp4").read_text() == "mine"
 
 
-@pytest.mark.parametrize("after", [5, 25], ids=["first pass", "second pass"])
+@pytest.mark.parametrize(("after", "scanned"), [(5, False), (25, True)], ids=["while it looks", "while it draws"])
 def test_a_stop_leaves_no_half_drawn_video(
-    after: int, detector: Detector, portrait: np.ndarray, tmp_path: Path
+    after: int, scanned: bool, detector: Detector, portrait: np.ndarray, tmp_path: Path
 ) -> None:
     video, asked = write_video(tmp_path / "clip.mp4", [portrait] * 20), itertools.count()
-    scan_video(video, detector, annotated=tmp_path / "out.mp4", stopped=lambda: next(asked) >= after)
+    result = scan_video(video, detector, annotated=tmp_path / "out.mp4", stopped=lambda: next(asked) >= after)
+    assert (result is not None) == scanned
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process on Windows")
+def test_ctrl_c_while_it_draws_keeps_the_verdict(portrait: np.ndarray, tmp_path: Path) -> None:
+    frames = [cv2.resize(portrait, (1280, 960))] * 300
+    video, out = write_video(tmp_path / "clip.avi", frames, "MJPG"), tmp_path / "out.mp4"
+    command = [sys.executable, "-m", "facetell.tools.cli", "scan", video, "--fps", "1", "--annotate", out]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob(".out.mp4*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        rows, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "clip.avi,ok,real" in rows
+    assert err.startswith("Stopped after 1 file")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 def test_a_pipe_is_not_waited_for(detector: Detector, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    assert "not a file" in (scan_video(tmp_path / "pipe.mp4", detector).error or "")
+    assert "no file" in (scan_video(tmp_path / "pipe.mp4", detector).error or "")
 
 
 def test_a_place_that_cannot_be_written_ends_the_scan(portrait: np.ndarray, tmp_path: Path, capsys) -> None:
