@@ -18,6 +18,13 @@ check: .venv/ready  ## style and types
 	.venv/bin/ruff format --check .
 	.venv/bin/basedpyright --pythonpath .venv/bin/python
 
+FUZZ_S ?= 300
+fuzz: .venv/ready  ## try FUZZ_S seconds of inputs that nobody has thought of on each of what reads files of strangers
+	.venv/bin/python $(PIP) -e ".[fuzz]"
+	@for target in picture bundle zip results manifest; do echo "$$target"; \
+	    .venv/bin/python -m tests.fuzz $$target build/fuzz/$$target -artifact_prefix=build/fuzz/$$target- \
+	    -max_total_time=$(FUZZ_S) -rss_limit_mb=1024 -timeout=5 -verbosity=0 || exit 1; done
+
 # The emulated Raspberry Pis need root on Debian, mmdebstrap, and half an hour.
 pi: .venv/ready  ## pass the tests of the edge on emulated Raspberry Pis, with tflite-runtime and with ai-edge-litert
 	PYTHON=.venv/bin/python tools/arm64.sh -t bookworm $(PI_TEST)

@@ -92,7 +92,7 @@ def load_bundle(path: Path = DEFAULT_BUNDLE) -> Bundle:
     except ModelError:
         raise
     # A damaged, encrypted or oddly packed zip, a manifest nested beyond reason, a path that is none.
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path} is not a bundle; wanted a folder or zip with a {MANIFEST}: {error}") from error
 
 

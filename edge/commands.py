@@ -128,7 +128,7 @@ def scan(
     if null and _DASH not in paths:
         raise click.UsageError("-0 is for paths from standard input; name - among the paths")
     if output is not None and output.is_dir():
-        raise click.UsageError(f"{output} is a folder; name a file in it, as {output / 'results.jsonl'}")
+        raise SourceError(f"{output} is a folder; name a file in it with -o, as {output / 'results.jsonl'}")
     if output is not None and output.exists() and not resume:
         raise SourceError(f"{output} exists already; choose another file with -o, or go on with a .jsonl by --resume")
     format_ = format_ or _format_of(output)

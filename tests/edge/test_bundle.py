@@ -329,7 +329,16 @@ def locked(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("spoil", [cut, overwritten, overwritten_at_the_start, locked])
+def longer_than_the_file(path: Path) -> None:
+    """Let the table say that the manifest is stored as it is and reaches past the file's end."""
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"model.json") - 46
+    content[at + 10 : at + 12] = (0).to_bytes(2, "little")
+    content[at + 20 : at + 28] = (2**24).to_bytes(4, "little") * 2
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", [cut, overwritten, overwritten_at_the_start, locked, longer_than_the_file])
 def test_a_damaged_zip_is_refused(spoil: Callable[[Path], None], folder: Path) -> None:
     path = zipped(folder, compression=zipfile.ZIP_DEFLATED)
     spoil(path)

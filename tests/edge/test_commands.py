@@ -307,7 +307,7 @@ def one_error(scan: Scan) -> str:
         (["no\nsuch\x1b[31m.jpg"], ".jpg does not exist"),
         (["empty"], "no pictures in"),
         (["pictures", "-o", "taken.csv"], "taken.csv exists already"),
-        (["pictures", "-o", "empty"], "exists already"),
+        (["pictures", "-o", "empty"], "is a folder; name a file in it"),
         (["pictures", "-o", "taken.csv/out.csv"], "cannot write"),
         (["pictures", "-o", "taken.csv/below/out.csv"], "cannot write"),
         (["pictures", "-o", "a" * 300 + ".csv"], "a" * 300),
