@@ -29,8 +29,7 @@ fuzz: .venv/ready  ## try FUZZ_S seconds of inputs that nobody has thought of on
 pi: .venv/ready  ## pass the tests of the edge on emulated Raspberry Pis, with tflite-runtime and with ai-edge-litert
 	PYTHON=.venv/bin/python tools/arm64.sh -t bookworm $(PI_TEST)
 	PYTHON=.venv/bin/python tools/arm64.sh -t trixie $(PI_TEST)
-PI_TEST = python3 -m pytest -p no:cacheprovider -n auto --maxprocesses 4 --dist loadfile tests/edge tests/tools/test_cli.py \
-    tests/tools/test_doctor.py tests/tools/test_bench.py
+PI_TEST = python3 -m pytest -p no:cacheprovider -n auto --maxprocesses 4 --dist loadfile tests/edge tests/tools/test_doctor.py
 
 # RUN holds what the model was made from: docs/default-model.md. float32 and float16 score on the emulated Raspberry Pis
 # as they do here (make clients).

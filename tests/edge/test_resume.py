@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facetell.edge.bundle import DEFAULT_BUNDLE, MANIFEST
 from facetell.tools.cli import run
 
 from ..pictures import write_video
@@ -61,17 +63,24 @@ def test_a_scan_killed_again_and_again_ends_with_every_row_once(folder: Path, tm
     assert names(output) == all_names()
 
 
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The lines of a scan that nothing stopped."""
+    output = tmp_path_factory.mktemp("whole") / "whole.jsonl"
+    assert run(["scan", str(folder), "-q", "-o", str(output)]) == DONE
+    return output.read_text().splitlines(keepends=True)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 7, FILES])
 @pytest.mark.parametrize("torn", [0, 1, 100])
-def test_only_what_has_no_whole_row_is_scanned(rows: int, torn: int, folder: Path, tmp_path: Path, capsys) -> None:
-    assert run(["scan", str(folder), "-o", str(tmp_path / "whole.jsonl")]) == DONE
-    lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
-    begun = "".join(lines[:rows]) + lines[min(rows, FILES - 1)][:torn]
+def test_only_what_has_no_whole_row_is_scanned(
+    rows: int, torn: int, whole: list[str], folder: Path, tmp_path: Path, capsys
+) -> None:
+    begun = "".join(whole[:rows]) + whole[min(rows, FILES - 1)][:torn]
     (tmp_path / "out.jsonl").write_text(begun)
-    capsys.readouterr()
     assert run(["scan", str(folder), "-o", str(tmp_path / "out.jsonl"), "--resume"]) == DONE
     assert names(tmp_path / "out.jsonl") == all_names()
-    assert (tmp_path / "out.jsonl").read_text().startswith("".join(lines[:rows]))
+    assert (tmp_path / "out.jsonl").read_text().startswith("".join(whole[:rows]))
     assert f"Scanned {FILES - rows} file" in capsys.readouterr().err
 
 
@@ -83,17 +92,19 @@ def test_only_what_has_no_whole_row_is_scanned(rows: int, torn: int, folder: Pat
         (["--pre-cropped"], "rule was fake from"),
         (["--max-megapixels", "200"], "up to 200 megapixels"),
         (["--precision", "int8"], "precision was float32, is int8"),
-        (["--model", "BUNDLE"], "model was facetell-default"),
+        (["--model", "ANOTHER"], "model was facetell-default"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_results_made_otherwise_are_not_gone_on_with(
-    options: list[str], reason: str, folder: Path, tmp_path: Path, exported: Path, capsys
+    options: list[str], reason: str, folder: Path, tmp_path: Path, capsys
 ) -> None:
-    output = tmp_path / "out.jsonl"
+    output, another = tmp_path / "out.jsonl", shutil.copytree(DEFAULT_BUNDLE, tmp_path / "another")
+    manifest = json.loads((another / MANIFEST).read_text())
+    (another / MANIFEST).write_text(json.dumps(manifest | {"version": "of tomorrow"}))
     assert run(["scan", str(folder / "00.jpg"), "-o", str(output), "--precision", "float32"]) == DONE
     before = output.read_bytes()
-    options = [str(exported) if option == "BUNDLE" else option for option in options]
+    options = [str(another) if option == "ANOTHER" else option for option in options]
     precision = [] if "--precision" in options else ["--precision", "float32"]
     assert run(["scan", str(folder), "-o", str(output), "--resume", *precision, *options]) == FAILED
     assert reason in capsys.readouterr().err
