@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -103,18 +102,25 @@ def _camera() -> Finding:
     devices = sorted(str(path) for path in Path("/dev").glob("video*")) if sys.platform == "linux" else ["0"]
     if not devices:
         return Finding("camera", None, "none", "plug one in; for a Raspberry Pi's own: apt install python3-picamera2")
-    locked = [device for device in devices if device != "0" and not os.access(device, os.R_OK | os.W_OK)]
-    if locked:
-        return Finding(
-            "camera", False, f"{', '.join(locked)} may not be used", "sudo usermod -aG video $USER, log in anew"
-        )
-    code = (
-        "import cv2, sys; name = sys.argv[1]; capture = cv2.VideoCapture(int(name) if name.isdigit() else name);"
-        "read, frame = capture.read(); print(f'{frame.shape[1]} x {frame.shape[0]}' if read else 'gives no picture');"
-        "sys.exit(not read)"
-    )
-    worked, said = _tried(code, devices[0])
-    return Finding("camera", worked, f"{devices[0]}: {said}", "" if worked else "close what else uses it")
+    # The first that gives a picture: a Raspberry Pi's codecs, say, are such devices, too.
+    code = """
+import sys
+from facetell.edge.camera import Camera
+from facetell.edge.errors import SourceError
+reasons = []
+for name in sys.argv[1:]:
+    try:
+        camera = Camera(name)
+    except SourceError as error:
+        reasons.append(str(error))
+        continue
+    height, width = camera.newest(0, 1).image.shape[:2]
+    camera.close()
+    sys.exit(print(f"{name}: {width} x {height}"))
+sys.exit(reasons[0])
+"""
+    worked, said = _tried(code, *devices)
+    return Finding("camera", worked, said, "" if worked else "see docs/raspberry-pi.md")
 
 
 def _tried(code: str, *arguments: str) -> tuple[bool, str]:

@@ -216,7 +216,8 @@ def test_a_port_that_is_taken_is_one_sentence(view: BrowserView) -> None:
 # The command
 
 
-def test_events_of_a_file_as_lines_of_json(clip: Path, capsys) -> None:
+def test_events_of_a_file_as_lines_of_json(portrait: np.ndarray, tmp_path: Path, capsys) -> None:
+    clip = write_video(tmp_path / "clip.avi", [portrait] * 40, "MJPG")  # long enough for a slow machine, too
     assert run(["camera", "--source", str(clip), "--view", "none", "--jsonl", "-q"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["event"] for event in events] == ["appeared", "verdict", "left"]
