@@ -71,7 +71,7 @@ Raspberry Pis, laptops and servers. Made and read by facetell; any TFLite runtim
 {_crop(manifest, run)}
 Give raw RGB 0..255 to `float32.tflite` or `float16.tflite` as float32, to `int8.tflite` as uint8. The outputs are
 [real, fake] as float32. {_calibration(manifest)}
-
+{_explained(manifest)}
 Fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}, uncertain between: {thresholds.chosen_at}.
 
 ## Training data
@@ -98,6 +98,15 @@ above; ms is from a crop's bytes to its scores, in one thread:
 ## Limits
 
 {_LIMITS}
+"""
+
+
+def _explained(manifest: dict[str, Any]) -> str:
+    if "explain" not in manifest:
+        return ""
+    return """
+`explain.tflite` takes what float32.tflite takes and gives, beside the probabilities, the evidence by place (1, h, w,
+kinds of fakes): log-odds whose mean over the places, for the kind where it is highest, is the score before the sigmoid.
 """
 
 

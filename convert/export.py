@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from ..edge.bundle import CARD, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, load_bundle
+from ..edge.bundle import CARD, EXPLAIN, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, load_bundle
 from ..edge.calibration import Calibration
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError, ModelError
@@ -26,6 +26,7 @@ from ..edge.manifest import LABELS, balanced_sample, read_manifest, select, spli
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import calibrate, score_crops
 from .card import NOTICE, model_card
+from .explain import with_map
 from .foreign import load_foreign
 from .ladder import CALIBRATION_CROPS, RUNGS, build
 from .metadata import with_metadata
@@ -178,10 +179,22 @@ class _Export:
             else:
                 self.progress(f"{precision} does not hold: {_worst(measured).in_words()}")
                 self._drop(precision)
+        self._explain(model, calibration)
         self._climb(files["float32"], calibration)
         card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings.data_notes)
         (self.folder / CARD).write_text(card, encoding="utf-8")
         return self.comparisons
+
+    def _explain(self, model: Any, calibration: Calibration) -> None:
+        explaining = with_map(model)
+        if explaining is None or calibration != Calibration():
+            self.progress(f"without {EXPLAIN}: this network's head is no dense layer over the mean of a map")
+            return
+        content = convert(explaining, ("float16",))["float16"]
+        (self.folder / EXPLAIN).write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.manifest["explain"] = {"file": EXPLAIN, "sha256": sha256, "size_bytes": len(content)}
+        self._write_manifest()
 
     def _climb(self, float32: bytes, calibration: Calibration) -> None:
         sample = balanced_sample(self.training, CALIBRATION_CROPS)

@@ -20,12 +20,15 @@ _BEHIND_SCORES = (keras.layers.Activation, keras.layers.Reshape, keras.layers.Fl
 def convert(model: keras.Model, precisions: Sequence[str] = FLOAT_PRECISIONS) -> dict[str, bytes]:
     """Return the model, (B, S, S, 3) RGB 0..255 to p_fake (B, 1), as .tflite files by precision.
 
-    Both take and give float32 tensors; float16 stores the weights in half the size.
+    Both take and give float32 tensors; float16 stores the weights in half the size. What the model gives besides
+    p_fake comes as further outputs.
     """
     size_px = model.input_shape[1]
     image = keras.Input(batch_shape=(1, size_px, size_px, 3), name="image")
-    p_fake = model(image, training=False)
-    both = keras.Model(image, keras.layers.Concatenate(name="real_fake")([1.0 - p_fake, p_fake]))
+    given: Any = model(image, training=False)
+    p_fake, *others = given if isinstance(given, list | tuple) else [given]
+    real_fake: Any = keras.layers.Concatenate(name="real_fake")([1.0 - p_fake, p_fake])
+    both = keras.Model(image, [real_fake, *others] if others else real_fake)
     signature = [tf.TensorSpec((1, size_px, size_px, 3), tf.float32, name="image")]  # browsers want a fixed batch
     with tempfile.TemporaryDirectory() as folder, silent_stderr():
         # The only route that works for Keras 3; from_concrete_functions aborts the whole process.
@@ -39,11 +42,8 @@ def with_calibration(model: Any, calibration: Calibration) -> tuple[Any, Calibra
     A network that ends in the sigmoid of a dense layer, or of the highest of its scores, takes it into that layer's
     weights; any other is left as it is.
     """
-    last = model.layers[-1]
-    head: Any = next((layer for layer in reversed(model.layers) if not isinstance(layer, _BEHIND_SCORES)), None)
-    is_dense = isinstance(head, keras.layers.Dense) and head.use_bias and (head.units == 1 or head is not last)
-    ends_in_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
-    if not (is_dense and ends_in_sigmoid and (head is last or head.activation is keras.activations.linear)):
+    head = dense_head(model)
+    if head is None:
         return model, calibration
     kernel, bias = head.get_weights()
     calibrated = keras.models.clone_model(model)
@@ -52,6 +52,16 @@ def with_calibration(model: Any, calibration: Calibration) -> tuple[Any, Calibra
         [kernel / calibration.temperature, bias / calibration.temperature + calibration.bias]
     )
     return calibrated, Calibration()
+
+
+def dense_head(model: Any) -> Any:
+    """Return the dense layer of whose only or highest output a model gives the sigmoid; None if it ends otherwise."""
+    last = model.layers[-1]
+    head: Any = next((layer for layer in reversed(model.layers) if not isinstance(layer, _BEHIND_SCORES)), None)
+    is_dense = isinstance(head, keras.layers.Dense) and head.use_bias and (head.units == 1 or head is not last)
+    ends_in_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
+    is_head = is_dense and ends_in_sigmoid and (head is last or head.activation is keras.activations.linear)
+    return head if is_head else None
 
 
 def _converter(folder: str, precision: str) -> Any:

@@ -17,6 +17,7 @@ from .errors import ModelError
 FORMAT = 1
 MANIFEST = "model.json"
 FACE_DETECTOR = "face_detector.tflite"
+EXPLAIN = "explain.tflite"
 LABELS_FILE = "labels.txt"
 CARD = "MODEL_CARD.md"
 PRECISIONS = ("float32", "float16", "int8")
@@ -51,6 +52,8 @@ class Bundle:
     pre_cropped: bool
     """Trained on pictures that were face crops already: no face is looked for."""
     face_detector: bytes
+    explainer: bytes | None
+    """Gives the evidence by place beside the probabilities; not every network's can be told."""
     classifiers: dict[str, Classifier]
     thresholds: Thresholds
     trained_on: tuple[str, ...]
@@ -111,6 +114,7 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
         files = {name: manifest["files"][name] for name in PRECISIONS if name in manifest["files"]}
         if not files:
             raise ModelError(f"{path} lists no model files; wanted one of {', '.join(PRECISIONS)}")
+        explain = manifest.get("explain")
         return Bundle(
             name=str(manifest["name"]),
             version=str(manifest["version"]),
@@ -120,6 +124,7 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
             min_face_score=_number(manifest["face"]["min_score"], 0, 1),
             pre_cropped=manifest["face"].get("pre_cropped") is True,
             face_detector=_checked(path, read, manifest["face"]["file"], manifest["face"]["sha256"]),
+            explainer=_checked(path, read, explain["file"], explain["sha256"]) if explain else None,
             classifiers={
                 precision: Classifier(
                     precision=precision,

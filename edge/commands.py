@@ -1,4 +1,4 @@
-"""The command line of the edge: scan and info."""
+"""The command line of the edge: scan, camera, explain and info."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -
 @click.option("-o", "--output", type=_PATH, help="File for the results; its ending names the format.  [default: -]")
 @click.option("--resume", is_flag=True, help="Go on with a .jsonl file: scan only what has no row in it.")
 @click.option("--copy-to", type=_PATH, metavar="DIR", help="Copy the pictures into DIR/real, fake and uncertain.")
+@click.option("--heatmaps", type=_PATH, metavar="DIR", help="Show in DIR/NAME.png where the network looked.")
 @click.option(
     "--fps",
     type=NumberRange(0, 1000, min_open=True),
@@ -102,6 +103,7 @@ def scan(
     output: Path | None,
     resume: bool,
     copy_to: Path | None,
+    heatmaps: Path | None,
     fps: float,
     annotate: Path | None,
     quiet: bool,
@@ -115,6 +117,7 @@ def scan(
     from .bundle import DEFAULT_BUNDLE, load_bundle
     from .detector import Detector
     from .display import ScanDisplay, summary
+    from .explain import Explainer, save_sheets
     from .results import finished, precision_of, write_results
     from .runtime import silent_stderr
     from .scan import available_processors, expand_paths, scan_files
@@ -133,8 +136,9 @@ def scan(
         raise SourceError(f"{output} exists already; choose another file with -o, or go on with a .jsonl by --resume")
     format_ = format_ or _format_of(output)
     looked_in = [path for path in (*paths, *([watch] if watch else [])) if path != _DASH]
-    if copy_to and {copy_to.resolve(), *copy_to.resolve().parents} & {path.resolve() for path in looked_in}:
-        raise click.UsageError(f"{copy_to} is where pictures are looked for; choose a folder outside for --copy-to")
+    for option, folder in (("--copy-to", copy_to), ("--heatmaps", heatmaps)):
+        if folder and {folder.resolve(), *folder.resolve().parents} & {path.resolve() for path in looked_in}:
+            raise click.UsageError(f"{folder} is where pictures are looked for; choose a folder outside for {option}")
     one_video = len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() in VIDEOS
     if annotate and not (one_video and annotate.suffix.lower() == ".mp4"):
         raise click.UsageError("--annotate OUT.mp4 is for one video; name it alone")
@@ -174,7 +178,9 @@ def scan(
                 stopped=lambda: bool(interrupted),
                 on_video=display.on_video,
             )
-            with closing(sort_copies(results, copy_to) if copy_to else results) as results:
+            results = sort_copies(results, copy_to) if copy_to else results
+            results = save_sheets(results, Explainer(detector.another()), heatmaps) if heatmaps else results
+            with closing(results) as results:
                 tally = write_results(display.counted(results), format_, file)
             if not (tally.verdicts or done or interrupted):
                 places = ", ".join("standard input" if path == _DASH else str(path) for path in paths)
@@ -234,6 +240,26 @@ def camera(
                 if save_fakes:
                     live.save_fakes(look, save_fakes)
     return _SIGNALLED + interrupted[0] if interrupted else 0
+
+
+@click.command()
+@click.argument("image", type=_PATH)
+@click.option("-o", "--output", type=_PATH, required=True, help="The picture to write, a .png or .jpg; must be new.")
+@click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
+def explain(image: Path, output: Path, model: Path | None) -> None:
+    """Show where in each face of a picture the network looked."""
+    from .bundle import DEFAULT_BUNDLE, load_bundle
+    from .detector import Detector
+    from .explain import MEANING, Explainer
+    from .images import write_image
+    from .runtime import silent_stderr
+
+    if output.exists():
+        raise SourceError(f"{output} exists already; choose another file with -o")
+    with silent_stderr():
+        explainer = Explainer(Detector(load_bundle(model or DEFAULT_BUNDLE)))
+        write_image(explainer.sheet_of(image), output)
+    click.echo(MEANING)
 
 
 @click.command()

@@ -14,7 +14,7 @@ from .bundle import Bundle
 from .calibration import Thresholds
 from .conditions import variations
 from .errors import ImageError, ModelError
-from .faces import Face, FaceFinder, centre, crop_face, face_square, resize_face, saved_size_px
+from .faces import Box, Face, FaceFinder, centre, crop_face, face_square, resize_face, saved_size_px
 from .images import MAX_MEGAPIXELS, REDUCTIONS, Picture
 from .latency import fastest_precision
 from .results import FaceResult, FileResult, gravest_first
@@ -50,7 +50,7 @@ class Detector:
         Raises ModelError or RuntimeMissingError when the models cannot be run here.
         """
         classifier = bundle.classifier(fastest_precision(bundle, runtime) if precision == "auto" else precision)
-        self._bundle, self._pre_cropped = bundle, pre_cropped or bundle.pre_cropped
+        self.bundle, self._pre_cropped = bundle, pre_cropped or bundle.pre_cropped
         self._careful, self.max_megapixels = careful, max_megapixels
         self.finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score, runtime=runtime)
         self.classifier = TFLiteModel(classifier.content, runtime)
@@ -84,7 +84,7 @@ class Detector:
 
     def detect(self, image: np.ndarray) -> list[FaceResult]:
         """Return the faces of a (H, W, 3) uint8 RGB picture, the most suspicious first."""
-        return self._judge_all(image, self._find(image))
+        return self.judge(image, self._find(image))
 
     def score(self, crop: np.ndarray) -> float:
         """Return the calibrated p_fake of one (S, S, 3) uint8 RGB crop of the input size."""
@@ -103,7 +103,7 @@ class Detector:
             image, found = self.read(picture)
         except ImageError as error:
             return FileResult(path=str(path), status="error", verdict="error", error=str(error), **self.signed)
-        faces = self._judge_all(image, found, picture.width_px / image.shape[1])
+        faces = self.judge(image, found, picture.width_px / image.shape[1])
         return FileResult(
             path=str(path),
             status="ok",
@@ -121,7 +121,7 @@ class Detector:
 
         A JPEG is reduced only where at least one of the reduced picture's pixels is left for each of the crop's.
         """
-        shorter_px, size = min(picture.width_px, picture.height_px), self._bundle.input_size_px
+        shorter_px, size = min(picture.width_px, picture.height_px), self.bundle.input_size_px
         if self._pre_cropped:
             image = picture.decode(_reduction(shorter_px / saved_size_px(size)))
             return image, self._find(image)
@@ -129,7 +129,7 @@ class Detector:
         image = picture.decode(first)
         faces = self._find(image)
         shown = picture.width_px / image.shape[1]
-        smallest_px = min((self._square(image, face)[2] for face in faces), default=math.inf) * shown
+        smallest_px = min((self.square(image, face.box_xyxy)[2] for face in faces), default=math.inf) * shown
         if shown == 1 or _reduction(smallest_px / size) >= first:
             return image, faces
         sharper = picture.decode(_reduction(smallest_px / size))
@@ -139,18 +139,14 @@ class Detector:
         height, width = image.shape[:2]
         return [Face((0.0, 0.0, float(width), float(height)), 1.0)] if self._pre_cropped else self.finder.find(image)
 
-    def _judge_all(self, image: np.ndarray, faces: list[Face], scale: float = 1) -> list[FaceResult]:
-        """Return the verdicts on faces, the most suspicious first, their boxes enlarged by scale."""
+    def judge(self, image: np.ndarray, faces: list[Face], scale: float = 1) -> list[FaceResult]:
+        """Return the verdicts on faces of a (H, W, 3) uint8 RGB picture, gravest first, boxes enlarged by scale."""
         results = [self._judge(image, face, scale) for face in faces]
         return gravest_first(results)
 
     def _judge(self, image: np.ndarray, face: Face, scale: float) -> FaceResult:
-        size = self._bundle.input_size_px
-        if self._pre_cropped:
-            crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
-        else:
-            crop = crop_face(image, face.box_xyxy, size_px=size, margin_ratio=self._bundle.margin_ratio)
-        views = [crop, *variations(image, crop, self._square(image, face))] if self._careful else [crop]
+        crop = self.crop(image, face.box_xyxy)
+        views = [crop, *variations(image, crop, self.square(image, face.box_xyxy))] if self._careful else [crop]
         scores = [round(self.score(view), 6) for view in views]
         verdicts = {self.verdict(p_fake) for p_fake in scores}
         x_min, y_min, x_max, y_max = (round(edge * scale, 2) for edge in face.box_xyxy)
@@ -161,12 +157,19 @@ class Detector:
             verdict=verdicts.pop() if len(verdicts) == 1 else "uncertain",
         )
 
-    def _square(self, image: np.ndarray, face: Face) -> tuple[float, float, float]:
+    def crop(self, image: np.ndarray, box_xyxy: Box) -> np.ndarray:
+        """Return what is scored of a face in a (H, W, 3) uint8 RGB picture: (S, S, 3) uint8 RGB of the input size."""
+        size = self.bundle.input_size_px
+        if self._pre_cropped:
+            return centre(resize_face(image, size_px=saved_size_px(size)), size)
+        return crop_face(image, box_xyxy, size_px=size, margin_ratio=self.bundle.margin_ratio)
+
+    def square(self, image: np.ndarray, box_xyxy: Box) -> tuple[float, float, float]:
         """Return centre x, centre y and side, in pixels, of what is scored of a face."""
         if not self._pre_cropped:
-            return face_square(image, face.box_xyxy, margin_ratio=self._bundle.margin_ratio)
-        x, y, side = face_square(image, face.box_xyxy, margin_ratio=1)
-        size = self._bundle.input_size_px
+            return face_square(image, box_xyxy, margin_ratio=self.bundle.margin_ratio)
+        x, y, side = face_square(image, box_xyxy, margin_ratio=1)
+        size = self.bundle.input_size_px
         return x, y, side * size / saved_size_px(size)
 
     def _rule(self) -> str:

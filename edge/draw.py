@@ -7,7 +7,10 @@ import numpy as np
 
 from .faces import Box
 
-COLOURS = {"real": (0, 114, 178), "fake": (213, 94, 0), "uncertain": (230, 184, 0)}
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
+
+COLOURS: dict[str, Colour] = {"real": (0, 114, 178), "fake": (213, 94, 0), "uncertain": (230, 184, 0)}
 """RGB, told apart by the colour-blind, too (Okabe and Ito 2008); the words say it besides."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -22,14 +25,12 @@ def draw_face(image: np.ndarray, box_xyxy: Box, verdict: str, p_fake: float) -> 
     _write(image, f"{verdict} {p_fake:.2f}", x_min, y_min, colour, _BLACK if verdict == "uncertain" else _WHITE)
 
 
-def draw_line(image: np.ndarray, words: str) -> None:
+def draw_line(image: np.ndarray, words: str, paper: Colour = _BLACK) -> None:
     """Write a line of words into the lower left corner of a (H, W, 3) uint8 RGB picture."""
-    _write(image, words, 0, image.shape[0], _BLACK, _WHITE)
+    _write(image, words, 0, image.shape[0], paper, _WHITE)
 
 
-def _write(
-    image: np.ndarray, words: str, x: int, y: int, paper: tuple[int, int, int], ink: tuple[int, int, int]
-) -> None:
+def _write(image: np.ndarray, words: str, x: int, y: int, paper: Colour, ink: Colour) -> None:
     """Write words in a box whose lower left corner is at x, y, or as near to that as it fits into the picture."""
     height, width = image.shape[:2]
     scale, thick = _scale(image), _thickness(image)

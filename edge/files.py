@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # where it cannot be written it cannot be removed either
                 partial.unlink(missing_ok=True)
+
+
+def unused(path: Path) -> Path:
+    """Return path, or where that exists NAME-2, NAME-3, ... beside it."""
+    names = (path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 @contextmanager

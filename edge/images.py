@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from .errors import ImageError
+from .errors import ImageError, SourceError
+from .files import replacing
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
@@ -46,6 +47,7 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 _AS_STORED_RGB = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR_RGB
+_JPEG_QUALITY = 95
 _MAX_SCANS = 200  # each is work over all pixels, and may hold next to nothing
 _MAX_BYTES_AT_ONCE = 64 * 2**20
 _START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -68,6 +70,15 @@ _UPRIGHT_BY: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def read_image(source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Decode a picture, upright and opaque, as (H, W, 3) uint8 RGB in 0..255; raises what Picture and decode raise."""
     return Picture(source, max_megapixels=max_megapixels).decode()
+
+
+def write_image(image: np.ndarray, path: Path) -> None:
+    """Write a (H, W, 3) uint8 RGB picture as path, a .png or .jpg; raises SourceError where that cannot be done."""
+    format = {".png": "PNG", ".jpg": "JPEG"}.get(path.suffix.lower())
+    if format is None:
+        raise SourceError(f"cannot write {path}: wanted a name that ends in .png or .jpg")
+    with replacing(path) as partial:
+        Image.fromarray(image).save(partial, format, quality=_JPEG_QUALITY)
 
 
 class Picture:

@@ -10,15 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from .camera import Camera, Frame
 from .detector import Detector
 from .draw import draw_face, draw_line
-from .errors import SourceError
 from .faces import Box
-from .files import replacing
+from .images import write_image
 from .tracks import Track, Tracker
 
 _KEEP = 30  # sightings that a face's score is the mean of
@@ -167,11 +165,7 @@ def save_fakes(look: Look, folder: Path) -> None:
     for event in look.events:
         if event.event == "verdict" and event.verdict == "fake" and look.image is not None:
             name = f"{event.time.replace(':', '-')}-face-{event.track}.jpg"
-            encoded, content = cv2.imencode(".jpg", cv2.cvtColor(look.image, cv2.COLOR_RGB2BGR))
-            if not encoded:
-                raise SourceError(f"cannot write {folder / name}: the frame cannot be encoded")
-            with replacing(folder / name) as partial:
-                partial.write_bytes(content.tobytes())
+            write_image(look.image, folder / name)
 
 
 def as_line(event: Event) -> str:

@@ -16,6 +16,7 @@ COMMANDS = {
     "On the device": {
         "scan": "facetell.edge.commands",
         "camera": "facetell.edge.commands",
+        "explain": "facetell.edge.commands",
         "info": "facetell.edge.commands",
     },
     "From data to model": {

@@ -1,0 +1,55 @@
+"""A detector that also gives the map its score is the mean of: explain.tflite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from .tflite import dense_head
+
+
+def with_map(model: Any) -> keras.Model | None:
+    """Return a detector that gives, beside p_fake (B, 1), the evidence for each kind of fake by place (B, h, w, kinds).
+
+    The head is a dense layer over the mean of a map, so it may as well be applied to every place of that map: the mean
+    of the evidence is the head's score, exactly (class activation mapping, Zhou et al. 2016, arXiv:1512.04150). None
+    for a network whose head is anything else.
+    """
+    head = dense_head(model)
+    features = head and _before_the_mean(model, head)
+    if head is None or features is None:
+        return None
+    kernel, bias = head.get_weights()
+    everywhere = keras.layers.Conv2D(head.units, 1, name="evidence")
+    evidence = everywhere(features.output)
+    everywhere.set_weights([kernel[None, None], bias])
+    p_fake = keras.layers.GlobalAveragePooling2D()(evidence)
+    for layer in model.layers[model.layers.index(head) + 1 :]:
+        p_fake = layer(p_fake)
+    if head is model.layers[-1]:  # it has its sigmoid inside
+        p_fake = keras.layers.Activation("sigmoid")(p_fake)
+    return keras.Model(features.input, [p_fake, evidence])
+
+
+def _before_the_mean(model: Any, head: Any) -> keras.Model | None:
+    """Return a model as far as the map whose mean the head sees; None where it sees anything else."""
+    node = _maker(model.output)
+    while node.operation is not head:
+        node = _maker(node.input_tensors[0])
+    node = _maker(node.input_tensors[0])
+    while isinstance(node.operation, keras.layers.Dropout):
+        node = _maker(node.input_tensors[0])
+    made_by: Any = node.operation
+    if isinstance(made_by, keras.layers.GlobalAveragePooling2D):
+        return keras.Model(model.input, node.input_tensors[0])
+    if isinstance(made_by, keras.Model) and isinstance(made_by.layers[-1], keras.layers.GlobalAveragePooling2D):
+        backbone: Any = keras.Model(made_by.input, made_by.layers[-1].input)
+        return keras.Model(model.input, backbone(node.input_tensors[0]))
+    return None
+
+
+def _maker(tensor: Any) -> Any:
+    """Return the node of Keras' graph that a tensor comes from: an operation and what it was called with."""
+    operation, index, _ = tensor._keras_history
+    return operation._inbound_nodes[index]

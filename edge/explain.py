@@ -1,0 +1,103 @@
+"""Where in a face the network saw what decided."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .bundle import EXPLAIN
+from .detector import Detector
+from .draw import COLOURS, draw_face, draw_line
+from .errors import ImageError, ModelError
+from .files import unused
+from .images import Picture, write_image
+from .results import FaceResult, FileResult, VideoResult
+from .runtime import TFLiteModel
+
+MEANING = (
+    "Orange speaks for a fake, blue for a real face; what all places say adds up to the score. It shows where the "
+    "network looked, coarsely, and not what was changed or why."
+)
+
+_FULL_EVIDENCE = 20.0  # log-odds at which a place is painted as strongly as any
+_OPACITY = 0.7
+_PANEL_PX = 448
+_GAP_PX = 8
+
+
+def save_sheets(results: Iterable[FileResult], explainer: Explainer, folder: Path) -> Generator[FileResult]:
+    """Write the sheet of each picture with a face as folder/NAME.png, then pass its result on.
+
+    A second picture of one name is called NAME-2. Raises SourceError when a sheet cannot be written.
+    """
+    for result in results:
+        if result.faces and not isinstance(result, VideoResult):
+            with suppress(ImageError):  # it may be gone by now
+                path = Path(result.path)
+                write_image(explainer.sheet_of(path), unused(folder / f"{path.stem}.png"))
+        yield result
+
+
+class Explainer:
+    """Tells what each place of a face adds to its score; for use in one thread."""
+
+    def __init__(self, detector: Detector) -> None:
+        """Load the explain.tflite of a detector's bundle; raises ModelError when it has none that can be run."""
+        bundle = detector.bundle
+        if bundle.explainer is None:
+            raise ModelError(f"the model {bundle.name} has no {EXPLAIN}; facetell export writes it where it can")
+        self._model = TFLiteModel(bundle.explainer, detector.classifier.runtime)
+        self._detector = detector
+
+    def evidence(self, crop: np.ndarray) -> np.ndarray:
+        """Return the log-odds of a fake that each place of a (S, S, 3) uint8 RGB crop of the input size adds, (h, w).
+
+        Their mean is the crop's score before the sigmoid, for the kind of fake that the face looks most like (class
+        activation mapping, Zhou et al. 2016, arXiv:1512.04150).
+        """
+        (by_kind,) = (output[0] for output in self._model.run(crop[np.newaxis]) if output.ndim == 4)
+        return by_kind[..., by_kind.mean(axis=(0, 1)).argmax()]
+
+    def painted(self, image: np.ndarray, faces: Sequence[FaceResult]) -> np.ndarray:
+        """Return a (H, W, 3) uint8 RGB picture with the evidence laid over each face, its frame and its verdict."""
+        painted = image.copy()
+        for face in faces:
+            x, y, side = self._detector.square(image, face.box_xyxy)
+            left, top, size = round(x - side / 2), round(y - side / 2), max(round(side), 1)
+            under = painted[max(top, 0) : top + size, max(left, 0) : left + size]
+            heat = self.evidence(self._detector.crop(image, face.box_xyxy))
+            under[:] = _laid_over(under, heat)
+        for face in faces:
+            draw_face(painted, face.box_xyxy, face.verdict, face.p_fake)
+        return painted
+
+    def sheet_of(self, path: Path) -> np.ndarray:
+        """Return the sheet of a picture file as scan_file sees it; raises ImageError when it has no face to be seen."""
+        image, found = self._detector.read(Picture(path, max_megapixels=self._detector.max_megapixels))
+        if not found:
+            raise ImageError(f"no face was found in {path}")
+        return self.sheet(image, self._detector.judge(image, found))
+
+    def sheet(self, image: np.ndarray, faces: Sequence[FaceResult]) -> np.ndarray:
+        """Return a (H, W, 3) uint8 RGB page: a row for each face, what the network saw and the evidence in it."""
+        rows = []
+        for face in faces:
+            crop = self._detector.crop(image, face.box_xyxy)
+            seen = cv2.resize(crop, (_PANEL_PX, _PANEL_PX), interpolation=cv2.INTER_CUBIC)
+            heat = _laid_over(seen, self.evidence(crop))
+            draw_line(seen, f"{face.verdict}, p(fake) {face.p_fake:.2f}", COLOURS[face.verdict])
+            gap = np.full((_PANEL_PX, _GAP_PX, 3), 255, np.uint8)
+            rows += [np.hstack([seen, gap, heat]), np.full((_GAP_PX, 2 * _PANEL_PX + _GAP_PX, 3), 255, np.uint8)]
+        return np.vstack(rows[:-1])
+
+
+def _laid_over(picture: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    strength = cv2.resize(evidence, (width, height), interpolation=cv2.INTER_LINEAR) / _FULL_EVIDENCE
+    colour = np.where(strength[..., None] > 0, COLOURS["fake"], COLOURS["real"])
+    opacity = np.minimum(np.abs(strength), 1)[..., None] * _OPACITY
+    return (picture * (1 - opacity) + colour * opacity).round().astype(np.uint8)
