@@ -38,10 +38,10 @@ def available_processors() -> int:
 def expand_paths(named: Iterable[Path], listed: Iterable[Path] = (), *, follow_links: bool = False) -> Iterator[Path]:
     """Return the files named, and in the order of their names all pictures and videos in folders and below.
 
-    What does not exist may be a glob pattern; ** in it stands for any folders. What is listed, in a file say, follows
-    likewise; a listed path that is gone is passed on, to be reported. Links to folders are not followed unless
-    follow_links, and then no folder is entered twice. A file that is named is taken whatever its ending, for its
-    content decides; so is a folder that cannot be listed, to be reported.
+    What does not exist may be a glob pattern; ** in it stands for any folders that are no links. What is listed, in a
+    file say, follows likewise; a listed path that is gone is passed on, to be reported. Links to folders are not
+    followed unless follow_links, and then no folder is entered twice. A file that is named is taken whatever its
+    ending, for its content decides; so is a folder that cannot be listed, to be reported.
 
     Raises SourceError at once when a named path does not exist and is no pattern of one.
     """
@@ -183,9 +183,14 @@ def _matches(path: Path, follow_links: bool) -> list[Path]:
     """Return a path that exists, or what a pattern stands for: nothing twice, nothing behind a link unless followed."""
     if path.exists():
         return [path]
-    pattern = str(path)
-    found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - may be absolute
     plain = sum(1 for _ in takewhile(lambda part: not glob.has_magic(part), path.parts))
+    base, pattern = Path(*path.parts[:plain]), path.parts[plain:]
+    try:  # glob.glob would follow every ** through links, round and round
+        found = sorted(set(base.glob(str(Path(*pattern))))) if pattern else []
+    except ValueError as error:
+        raise SourceError(f"{path} is no pattern that is understood: {error}") from error
+    if not any(part.startswith(".") for part in pattern):  # as a shell has it
+        found = [match for match in found if not any(part.startswith(".") for part in match.parts[plain:])]
     folders = {match for match in found if match.is_dir()}
     kept = []
     for match in found:

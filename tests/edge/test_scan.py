@@ -71,6 +71,22 @@ def test_patterns_do_not_go_behind_links(tmp_path: Path) -> None:
         expand_paths([tmp_path / "g" / "*.png"])
 
 
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_links_that_go_round_end(follow_links: bool, tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (inner / "x.jpg").touch()
+    for number in range(8):  # 8 ways on, 40 deep, were a ** to follow them
+        (inner / f"link{number}").symlink_to(tmp_path / "a")
+    found = list(expand_paths([tmp_path / "**" / "*.jpg"], follow_links=follow_links))
+    assert found == [inner / "x.jpg"]
+
+
+def test_a_pattern_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="pattern|does not exist"):
+        expand_paths([tmp_path / "a**b"])
+
+
 def test_a_file_that_is_called_like_a_pattern_is_that_file(tmp_path: Path) -> None:
     touch(tmp_path, "[a].jpg", "a.jpg")
     assert list(expand_paths([tmp_path / "[a].jpg"])) == [tmp_path / "[a].jpg"]
