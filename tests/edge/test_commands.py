@@ -70,7 +70,7 @@ def folder(tmp_path: Path, samples: Path) -> Path:
 
 def in_a_process(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*FACETELL, "scan", *arguments], capture_output=True, text=True, check=False, timeout=60, **options
+        [*FACETELL, "scan", *arguments], capture_output=True, text=True, check=False, timeout=300, **options
     )
 
 

@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_sentence_and_whole_rows(format: str, folder: Path, t
 
     output = tmp_path / f"out.{format}"
     process = scanning(folder, "-q", "-o", output, preexec_fn=no_more_than_10_kB)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == FAILED
     assert err.startswith("Error: cannot write")
     assert err.count("\n") == 1

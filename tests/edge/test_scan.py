@@ -83,7 +83,7 @@ def test_links_that_go_round_end(follow_links: bool, tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="pattern|does not exist"):
+    with pytest.raises(SourceError, match=r"pattern|does not exist"):
         expand_paths([tmp_path / "a**b"])
 
 

@@ -286,7 +286,7 @@ def test_ctrl_c_while_it_draws_keeps_the_verdict(portrait: np.ndarray, tmp_path:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        rows, err = process.communicate(timeout=60)
+        rows, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "clip.avi,ok,real" in rows
     assert err.startswith("Stopped after 1 file")
