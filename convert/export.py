@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from ..edge.bundle import CARD, EXPLAIN, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, load_bundle
-from ..edge.calibration import Calibration
+from ..edge.calibration import Calibration, error_rates
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError, ModelError
 from ..edge.files import new_folder
@@ -271,6 +271,7 @@ class _Export:
             },
             "files": {},
             "thresholds": asdict(run.thresholds),
+            "error_rates": [asdict(rate) for rate in error_rates(self.reference, self.labels)],
             "metrics": {},
             "trained_on": _trained_on(run),
             "license": self.settings.license,

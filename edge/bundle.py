@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .calibration import Calibration, Thresholds
+from .calibration import Calibration, ErrorRate, Thresholds
 from .errors import ModelError
 
 FORMAT = 1
@@ -56,6 +56,8 @@ class Bundle:
     """Gives the evidence by place beside the probabilities; not every network's can be told."""
     classifiers: dict[str, Classifier]
     thresholds: Thresholds
+    error_rates: tuple[ErrorRate, ...]
+    """Of other thresholds, on the validation split; none in older bundles."""
     trained_on: tuple[str, ...]
     license: str
 
@@ -137,6 +139,7 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
                 for precision, entry in files.items()
             },
             thresholds=_thresholds(**manifest["thresholds"]),
+            error_rates=tuple(_error_rate(**entry) for entry in manifest.get("error_rates", ())),
             trained_on=tuple(map(str, manifest["trained_on"])),
             license=str(manifest["license"]),
         )
@@ -159,6 +162,10 @@ def _calibration(temperature: object, bias: object) -> Calibration:
 def _thresholds(real: object, fake: object, chosen_at: object) -> Thresholds:
     lower = _number(real, -1, 1)
     return Thresholds(real=lower, fake=_number(fake, lower, 2), chosen_at=str(chosen_at))
+
+
+def _error_rate(threshold: object, false_alarms: object, missed: object) -> ErrorRate:
+    return ErrorRate(_number(threshold, 0, 1), _number(false_alarms, 0, 1), _number(missed, 0, 1))
 
 
 def _checked(path: Path, read: Callable[[str], bytes], name: str, sha256: str) -> bytes:

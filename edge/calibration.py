@@ -57,6 +57,30 @@ class Thresholds:
         return "real" if p_fake <= self.real else "uncertain"
 
 
+@dataclass(frozen=True)
+class ErrorRate:
+    """What one threshold does to validation faces."""
+
+    threshold: float
+    false_alarms: float
+    """Share of real faces called fake."""
+    missed: float
+    """Share of fake faces called real."""
+
+
+def error_rates(p_fake: np.ndarray, labels: np.ndarray) -> list[ErrorRate]:
+    """Return the rates at thresholds from .05 to .95, and .99, given p_fake (N,) and is_fake (N,), both labels there."""
+    thresholds = [*(round(step / 20, 2) for step in range(1, 20)), 0.99]
+    return [
+        ErrorRate(
+            threshold,
+            round(float((p_fake[~labels] >= threshold).mean()), 4),
+            round(float((p_fake[labels] < threshold).mean()), 4),
+        )
+        for threshold in thresholds
+    ]
+
+
 def logit(probability: np.ndarray) -> np.ndarray:
     """Return log(p / (1 - p)) in float64, limited to +-13.8."""
     clipped = np.clip(np.asarray(probability, np.float64), 1 - _MAX_P, _MAX_P)

@@ -84,7 +84,12 @@ def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -
     show_default=True,
     help="How many frames of a second of video to look at.",
 )
-@click.option("--annotate", type=_PATH, metavar="MP4", help="Write the one video that is named with its faces framed.")
+@click.option(
+    "--annotate",
+    type=_PATH,
+    metavar="MP4",
+    help="Write the one video that is named, its faces framed; .webm is for browsers.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def scan(
     paths: tuple[Path, ...],
@@ -140,8 +145,8 @@ def scan(
         if folder and {folder.resolve(), *folder.resolve().parents} & {path.resolve() for path in looked_in}:
             raise click.UsageError(f"{folder} is where pictures are looked for; choose a folder outside for {option}")
     one_video = len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() in VIDEOS
-    if annotate and not (one_video and annotate.suffix.lower() == ".mp4"):
-        raise click.UsageError("--annotate OUT.mp4 is for one video; name it alone")
+    if annotate and not (one_video and annotate.suffix.lower() in (".mp4", ".webm")):
+        raise click.UsageError("--annotate OUT.mp4, or .webm, is for one video; name it alone")
     if annotate and annotate.exists():
         raise SourceError(f"{annotate} exists already; choose another file for --annotate")
     if resume and (output is None or format_ != "jsonl"):

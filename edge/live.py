@@ -17,6 +17,7 @@ from .detector import Detector
 from .draw import draw_face, draw_line
 from .faces import Box
 from .images import write_image
+from .results import FaceResult
 from .tracks import Track, Tracker
 
 _KEEP = 30  # sightings that a face's score is the mean of
@@ -86,22 +87,21 @@ class Steady:
 class Watcher:
     """Looks at frames and remembers the faces in them."""
 
-    def __init__(self, detector: Detector) -> None:
-        """Begin without faces."""
-        self._detector = detector
+    def __init__(self, verdict: Callable[[float], str]) -> None:
+        """Begin without faces; verdict is a detector's."""
+        self._verdict = verdict
         self._tracker = Tracker(keep=_KEEP)
         self._steady: dict[Track, Steady] = {}
 
-    def look(self, time_s: float, image: np.ndarray) -> tuple[list[LiveFace], list[Event]]:
-        """Return the faces of a later frame, (H, W, 3) uint8 RGB, and what changed."""
+    def look(self, time_s: float, found: list[FaceResult]) -> tuple[list[LiveFace], list[Event]]:
+        """Return the faces found in a later frame as they are shown, and what changed."""
         events: list[Event] = []
         faces: list[LiveFace] = []
-        found = self._detector.detect(image)
         for track, face in zip(self._tracker.update(time_s, found), found, strict=True):
             is_new = track not in self._steady
             steady = self._steady.setdefault(track, Steady())
             enough = len(track.sightings) >= _MIN_SIGHTINGS
-            changed = steady.update(self._detector.verdict(track.p_fake) if enough else "uncertain", time_s)
+            changed = steady.update(self._verdict(track.p_fake) if enough else "uncertain", time_s)
             faces.append(LiveFace(track.number, face.box_xyxy, round(track.p_fake, 4), steady.verdict))
             if is_new or changed:
                 events.append(_event("appeared" if is_new else "verdict", faces[-1]))
@@ -124,7 +124,7 @@ def looks(camera: Camera, detector: Detector, stopped: Callable[[], bool] = lamb
 
     While the camera gives nothing, looks without a picture come now and then; one in which all faces leave is the last.
     """
-    watcher = Watcher(detector)
+    watcher = Watcher(detector.verdict)
     after, per_s, latency_ms, looked_at = 0, 0.0, 0.0, time.monotonic()
     while not stopped():
         frame: Frame | None = camera.newest(after, _WAIT_S)
@@ -135,7 +135,7 @@ def looks(camera: Camera, detector: Detector, stopped: Callable[[], bool] = lamb
                 yield Look(None, [], watcher.leave(time.monotonic()), 0.0, 0.0)
             continue
         after = frame.number
-        faces, events = watcher.look(frame.time_s, frame.image)
+        faces, events = watcher.look(frame.time_s, detector.detect(frame.image))
         now = time.monotonic()
         per_s = _averaged(per_s, 1 / max(now - looked_at, 1e-6))
         latency_ms = _averaged(latency_ms, (now - frame.time_s) * 1000)

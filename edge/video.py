@@ -24,6 +24,7 @@ DEFAULT_FPS = 5.0
 MIN_SIGHTINGS = 3
 """A face seen in fewer of a video's sampled frames, unless there are no more, is uncertain: it may be none at all."""
 
+_CODES = {".mp4": "mp4v", ".webm": "VP80"}  # that every OpenCV can write; browsers play the second alone
 _MAGIC = {4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), 0: (b"\x1aE\xdf\xa3", b"RIFF")}
 _MISSING_SHARE = 0.05  # of the frames that the header promises; fewer are missing to rounding
 _MAX_SIDE_PX = 16_384
@@ -106,7 +107,7 @@ def scan_video(
     """Return what fps frames of each second of a video show; one that cannot be read becomes a result with the reason.
 
     A face's p_fake is the interquartile mean over the frames it is in. Where the file ends before its header says, the
-    result's error says so, and the verdict is that of what there is. annotated is a .mp4 to write every frame to, the
+    result's error says so, and the verdict is that of what there is. annotated is a .mp4 or .webm to write every frame to, the
     faces framed, without sound; on_progress is told the share of the work that is done. Stopped before all has been
     looked at, there is no result; stopped later, annotated is not written.
 
@@ -184,7 +185,7 @@ def _annotate(
     stopped: Callable[[], bool],
 ) -> None:
     with replacing(target) as partial, _opened(path, max_megapixels) as video:
-        whole = partial.with_name(partial.name + ".mp4")  # FFmpeg goes by the ending
+        whole = partial.with_name(partial.name + target.suffix)  # FFmpeg goes by the ending
         writer = None
         try:
             for time_s in video.times():
@@ -195,10 +196,10 @@ def _annotate(
                     continue
                 height, width = image.shape[:2]
                 if writer is None:
-                    code = cv2.VideoWriter.fourcc(*"mp4v")
+                    code = cv2.VideoWriter.fourcc(*_CODES[target.suffix.lower()])
                     writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, code, video.fps, (width, height))
                     if not writer.isOpened():
-                        raise SourceError(f"cannot write {target}: this OpenCV writes no MP4")
+                        raise SourceError(f"cannot write {target}: this OpenCV writes no such video")
                 for track, face in tracks.items():
                     if box_xyxy := track.box_at(time_s):
                         draw_face(image, box_xyxy, face.verdict, face.p_fake)

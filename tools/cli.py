@@ -32,6 +32,7 @@ COMMANDS = {
         "pipeline": "facetell.tools.commands",
     },
     "Around": {
+        "serve": "facetell.tools.web.commands",
         "bench": "facetell.tools.commands",
         "doctor": "facetell.tools.commands",
     },
@@ -44,6 +45,7 @@ EXTRAS = {
     **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib"), "train"),
     **dict.fromkeys(("imagehash", "psutil", "kagglehub"), "train"),
     **dict.fromkeys(("model_signing", "OpenSSL"), "sign"),
+    **dict.fromkeys(("gradio", "fastapi", "uvicorn", "limits", "fpdf"), "web"),
 }
 """Module -> the extra that brings it."""
 

@@ -109,12 +109,12 @@ def test_a_verdict_must_hold_for_a_second_before_it_is_told(said: str, told: str
 
 
 def test_a_face_appears_gets_a_verdict_and_leaves(detector: Detector, portrait: np.ndarray) -> None:
-    watcher, events = Watcher(detector), []
+    watcher, events = Watcher(detector.verdict), []
     for number in range(20):
-        faces, news = watcher.look(number * 0.1, portrait)
+        faces, news = watcher.look(number * 0.1, detector.detect(portrait))
         events += news
     assert [face.track for face in faces] == [1]
-    _, news = watcher.look(4.0, np.zeros_like(portrait))
+    _, news = watcher.look(4.0, [])
     events += news
     assert [(event.event, event.track) for event in events] == [("appeared", 1), ("verdict", 1), ("left", 1)]
     assert [event.verdict for event in events] == ["uncertain", "real", "real"]
@@ -125,9 +125,10 @@ def test_a_face_appears_gets_a_verdict_and_leaves(detector: Detector, portrait: 
 def test_only_the_frame_in_which_a_face_becomes_fake_is_saved(
     bundle: Bundle, portrait: np.ndarray, tmp_path: Path
 ) -> None:
-    watcher = Watcher(Detector(bundle, threshold=0.0))  # everything is fake
+    detector = Detector(bundle, threshold=0.0)  # everything is fake
+    watcher = Watcher(detector.verdict)
     for number in range(30):
-        faces, events = watcher.look(number * 0.1, portrait)
+        faces, events = watcher.look(number * 0.1, detector.detect(portrait))
         save_fakes(Look(portrait, faces, events, 10, 20), tmp_path)
     (saved,) = tmp_path.iterdir()
     assert saved.name.endswith("-face-1.jpg")

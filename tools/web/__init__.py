@@ -1,0 +1,1 @@
+"""The web app: the page, its REST interface, its history and its reports."""

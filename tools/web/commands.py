@@ -1,0 +1,60 @@
+"""The command line of the web app: serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; 0.0.0.0 is for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0 takes a free one.")
+@click.option("--auth", metavar="NAME:PASSWORD", envvar="FACETELL_AUTH", help="Ask for these.  [env: FACETELL_AUTH]")
+@click.option("--history", type=_PATH, metavar="FILE", help="Keep thumbnails and verdicts in this SQLite file.")
+@click.option("--keep-days", type=click.FloatRange(0, min_open=True), help="Drop what is older from the history.")
+@click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Pictures at once.  [default: one for each processor]")
+@click.option("--max-upload-mb", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--max-megapixels", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--rate", type=click.IntRange(1), default=600, show_default=True, help="Requests a minute of one client.")
+@click.option("--queue", type=click.IntRange(1), default=32, show_default=True, help="Requests that may wait.")
+def serve(
+    host: str,
+    port: int,
+    auth: str | None,
+    history: Path | None,
+    keep_days: float | None,
+    model: Path | None,
+    workers: int | None,
+    max_upload_mb: int,
+    max_megapixels: int,
+    rate: int,
+    queue: int,
+) -> None:
+    """Serve the web app: a page for people and /v1/score for programs."""
+    if auth is not None and not all(auth.partition(":")):
+        raise click.UsageError("--auth wants NAME:PASSWORD")
+    if keep_days and not history:
+        raise click.UsageError("--keep-days is for a --history FILE")
+    from ...edge.bundle import DEFAULT_BUNDLE, load_bundle
+    from ...edge.scan import available_processors
+    from .history import History
+    from .server import Limits, application
+    from .server import serve as serve_application
+
+    if host not in _LOOPBACK and not auth:
+        click.echo("Warning: anybody who reaches this machine can use it; ask for a password with --auth.", err=True)
+    name, _, password = (auth or "").partition(":")
+    app = application(
+        load_bundle(model or DEFAULT_BUNDLE),
+        workers=workers or available_processors(),
+        limits=Limits(max_upload_mb, max_megapixels, rate, queue),
+        history=History(history, keep_days) if history else None,
+        auth=(name, password) if auth else None,
+        host=host,
+    )
+    serve_application(app, host, port, lambda address: click.echo(f"serving at {address} ; Ctrl-C ends it", err=True))

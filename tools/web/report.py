@@ -1,0 +1,156 @@
+"""PDF reports: what was scored, what was said of it, by which model, and what that does not mean."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import cv2
+import numpy as np
+from fpdf import FPDF
+from fpdf.enums import XPos, YPos
+
+from ...edge.bundle import Bundle
+from ...edge.draw import COLOURS
+from ...edge.errors import printable
+from ...edge.explain import MEANING
+from ...edge.results import FaceResult, FileResult
+from .texts import LIMITS, in_words
+
+_MARGIN_MM, _WIDTH_MM = 18, 174
+_PICTURE_MM = 90  # high at most
+_SHEET_MM = 78
+_JPEG_QUALITY = 90
+_GREY = (90, 90, 90)
+_COLOURS = COLOURS | {"no_face": _GREY, "error": (170, 0, 0)}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One picture and what was said of it."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    result: FileResult
+    framed: np.ndarray | None = None
+    """(H, W, 3) uint8 RGB with the faces framed."""
+    sheet: np.ndarray | None = None
+    """(H, W, 3) uint8 RGB: where the network looked, a row for each face."""
+
+
+class _Page(FPDF):
+    def __init__(self, footer: str) -> None:
+        super().__init__(format="A4")
+        self._footer = footer
+        self.set_margins(_MARGIN_MM, _MARGIN_MM)
+        self.set_auto_page_break(auto=True, margin=_MARGIN_MM)
+        self.set_creator("facetell")
+
+    def footer(self) -> None:
+        """Say on every page what made it, and what it is not."""
+        self.set_y(-12)
+        self.set_font("Helvetica", size=7)
+        self.set_text_color(*_GREY)
+        self.cell(0, 5, f"{self._footer} - page {self.page_no()}", align="C")
+
+    def words(self, text: str, size: float = 9, style: str = "", colour: tuple[int, int, int] = (0, 0, 0)) -> None:
+        self.set_font("Helvetica", style, size)
+        self.set_text_color(*colour)
+        self.multi_cell(_WIDTH_MM, size * 0.5, _latin(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def picture(self, image: np.ndarray, high_mm: float) -> None:
+        height, width = image.shape[:2]
+        scale = min(_WIDTH_MM / width, high_mm / height)
+        if self.get_y() + height * scale > self.h - _MARGIN_MM:
+            self.add_page()
+        self.image(_jpeg(image), w=width * scale, h=height * scale)
+        self.ln(2)
+
+
+def report(scored: Sequence[Scored], bundle: Bundle) -> bytes:
+    """Return a PDF on one picture, or on a batch: a table of all, then a page for each."""
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    page = _Page(f"facetell, {bundle.identity}, {now} - a verdict is evidence, not proof")
+    page.set_title("facetell report")
+    page.add_page()
+    page.words("Real or fake?", 20, "B")
+    page.words(f"Report of {now}", 9, colour=_GREY)
+    page.ln(3)
+    if len(scored) > 1:
+        _summary(page, scored)
+        page.add_page()
+    for number, entry in enumerate(scored):
+        if number:
+            page.add_page()
+        _one(page, entry)
+    page.ln(3)
+    page.words("How this was made", 12, "B")
+    float32 = next(iter(bundle.classifiers.values()))
+    page.words(
+        f"Model {bundle.identity} ({bundle.backbone}, {bundle.input_size_px} px), {float32.file} sha256 {float32.sha256}. "
+        f"Trained on: {', '.join(bundle.trained_on)}. License: {bundle.license}."
+    )
+    page.ln(3)
+    page.words("What it can not tell", 12, "B")
+    page.words(LIMITS)
+    return bytes(page.output())
+
+
+def _summary(page: _Page, scored: Sequence[Scored]) -> None:
+    counts: dict[str, int] = {}
+    for entry in scored:
+        counts[entry.result.verdict] = counts.get(entry.result.verdict, 0) + 1
+    said = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts.items())
+    page.words(f"{len(scored)} files: {said}", 11)
+    page.ln(2)
+    page.set_font("Helvetica", size=8)
+    page.set_text_color(0, 0, 0)
+    with page.table(col_widths=(90, 24, 24, 18), text_align=("LEFT", "LEFT", "RIGHT", "RIGHT")) as table:
+        table.row(("file", "verdict", "p(fake)", "faces"))
+        for entry in scored:
+            result = entry.result
+            p_fake = "" if result.p_fake is None else f"{result.p_fake:.3f}"
+            table.row((_latin(entry.name), result.verdict.replace("_", " "), p_fake, str(len(result.faces))))
+
+
+def _one(page: _Page, entry: Scored) -> None:
+    result = entry.result
+    page.words(entry.name, 13, "B")
+    page.words(in_words(result), 11, colour=_COLOURS[result.verdict])
+    page.ln(2)
+    if entry.framed is not None:
+        page.picture(entry.framed, _PICTURE_MM)
+    for number, face in enumerate(result.faces, start=1):
+        page.words(_of_face(number, face))
+    if entry.sheet is not None:
+        page.ln(2)
+        rows = max(round(entry.sheet.shape[0] / (entry.sheet.shape[1] / 2)), 1)
+        page.picture(entry.sheet, _SHEET_MM * min(rows, 3))
+        page.words(MEANING, 8, colour=_GREY)
+    page.ln(2)
+    size = f", {result.width} x {result.height} pixels" if result.width else ""
+    latency = f", scored in {result.latency_ms:.0f} ms" if result.latency_ms is not None else ""
+    page.words(f"{entry.size_bytes} bytes{size}{latency}, {result.rule}", 8, colour=_GREY)
+    page.words(f"sha256 {entry.sha256}", 8, colour=_GREY)
+
+
+def _of_face(number: int, face: FaceResult) -> str:
+    x_min, y_min, x_max, y_max = face.box_xyxy
+    place = f"at {x_min:.0f}, {y_min:.0f}, {x_max - x_min:.0f} x {y_max - y_min:.0f} pixels"
+    return f"Face {number}: {face.verdict}, fake {face.p_fake:.1%}, real {1 - face.p_fake:.1%}, {place}"
+
+
+def _latin(text: str) -> str:
+    """Return text as the fonts that every PDF reader has can show it."""
+    return printable(text).encode("latin-1", "replace").decode("latin-1")
+
+
+def _jpeg(image: np.ndarray) -> io.BytesIO:
+    height, width = image.shape[:2]
+    scale = min(1600 / max(height, width), 1)
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    pixels = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
+    return io.BytesIO(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes())

@@ -1,0 +1,134 @@
+"""The server: the page, the REST interface, and what keeps strangers out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from ...edge.bundle import Bundle
+from ...edge.errors import SourceError
+from .history import History
+from .page import HEAD, STYLE, build_page, theme
+from .rest import routes
+from .scorer import Scorer
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_COSTLY = ("/v1/score", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/call")
+_POLICY = (
+    # Gradio's page has scripts and styles inside it; nothing comes from, or goes to, anywhere else.
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+    "connect-src 'self' data: blob:; frame-ancestors 'self' https://huggingface.co; object-src 'none'; base-uri 'self'"
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may ask for."""
+
+    upload_mb: float = 50
+    megapixels: float = 50
+    requests_per_minute: int = 600
+    waiting: int = 32
+    """Requests at work or in the queue."""
+
+
+def application(
+    bundle: Bundle,
+    *,
+    workers: int,
+    limits: Limits,
+    history: History | None = None,
+    auth: tuple[str, str] | None = None,
+    host: str = "127.0.0.1",
+) -> FastAPI:
+    """Return the whole web app; auth is a name and a password that page and REST interface then ask for."""
+    scorer = Scorer(bundle, workers=workers, max_megapixels=limits.megapixels)
+    app = FastAPI(title="facetell", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    app.include_router(routes(scorer, max_waiting=limits.waiting))
+    page = build_page(scorer, history)
+    page.queue(max_size=limits.waiting, default_concurrency_limit=workers)
+    limiter = MovingWindowRateLimiter(MemoryStorage())
+    per_minute = RateLimitItemPerMinute(limits.requests_per_minute)
+
+    @app.middleware("http")
+    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        client = request.client.host if request.client else ""
+        costly = request.method == "POST" and request.url.path.startswith(_COSTLY)
+        length = request.headers.get("content-length", "0")
+        if auth and not _is_let_in(request.headers.get("authorization", ""), auth):
+            return _refusal(401, "name and password, please", {"WWW-Authenticate": 'Basic realm="facetell"'})
+        if not length.isdigit() or int(length) > limits.upload_mb * 1e6:
+            return _refusal(413, f"more than {limits.upload_mb:g} MB")
+        if costly and "chunked" in request.headers.get("transfer-encoding", "").lower():
+            return _refusal(411, "say how long it is (Content-Length)")
+        if costly and not limiter.hit(per_minute, client):
+            return _refusal(429, "too many requests; try again in a minute", {"Retry-After": "60"})
+        response = await answer(request)
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    if host in _LOOPBACK:  # a page of somebody else's, whose name was pointed at this machine, would use us
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK, "[::1]", "testserver"])
+    return gradio.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        allowed_paths=[],
+        max_file_size=int(limits.upload_mb * 1e6),
+        show_error=True,
+        ssr_mode=False,
+        enable_monitoring=False,
+        footer_links=[],
+        theme=theme(),
+        css=STYLE,
+        head=HEAD,
+        favicon_path=str(Path(__file__).parent / "icon.svg"),
+    )
+
+
+def serve(app: FastAPI, host: str, port: int, greeting: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C; greeting is told the address. Raises SourceError when it cannot be listened on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(
+            f"cannot listen on {host} port {port}: {reason}; choose others with --host and --port"
+        ) from error
+    with listening:
+        greeting(f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/")
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 20)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _is_let_in(header: str, auth: tuple[str, str]) -> bool:
+    kind, _, given = header.partition(" ")
+    try:
+        said = base64.b64decode(given, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return kind.lower() == "basic" and hmac.compare_digest(said, ":".join(auth).encode())
+
+
+def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status, headers)
