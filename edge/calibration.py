@@ -69,7 +69,7 @@ class ErrorRate:
 
 
 def error_rates(p_fake: np.ndarray, labels: np.ndarray) -> list[ErrorRate]:
-    """Return the rates at thresholds from .05 to .95, and .99, given p_fake (N,) and is_fake (N,), both labels there."""
+    """Return the rates at thresholds from .05 to .95, and .99, given p_fake (N,) and is_fake (N,) with both labels."""
     thresholds = [*(round(step / 20, 2) for step in range(1, 20)), 0.99]
     return [
         ErrorRate(

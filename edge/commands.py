@@ -88,7 +88,7 @@ def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -
     "--annotate",
     type=_PATH,
     metavar="MP4",
-    help="Write the one video that is named, its faces framed; .webm is for browsers.",
+    help="Write the one video that is named, faces framed; .webm for browsers.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def scan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,16 @@ class Detector:
         """Return fake, real or uncertain."""
         return self._thresholds.verdict(p_fake)
 
-    def scan_file(self, path: Path) -> FileResult:
-        """Return what a picture file shows; a file that cannot be read becomes a result with the reason."""
+    def scan_file(self, path: Path, on_pixels: Callable[[np.ndarray], None] = lambda image: None) -> FileResult:
+        """Return what a picture file shows; a file that cannot be read becomes a result with the reason.
+
+        on_pixels is given what was decoded, (H, W, 3) uint8 RGB: the picture, or a smaller one.
+        """
         started = time.perf_counter()
         try:
             picture = Picture(path, max_megapixels=self.max_megapixels)
             image, found = self.read(picture)
+            on_pixels(image)
         except ImageError as error:
             return FileResult(path=str(path), status="error", verdict="error", error=str(error), **self.signed)
         faces = self.judge(image, found, picture.width_px / image.shape[1])

@@ -84,15 +84,20 @@ class Explainer:
 
     def sheet(self, image: np.ndarray, faces: Sequence[FaceResult]) -> np.ndarray:
         """Return a (H, W, 3) uint8 RGB page: a row for each face, what the network saw and the evidence in it."""
-        rows = []
-        for face in faces:
-            crop = self._detector.crop(image, face.box_xyxy)
-            seen = cv2.resize(crop, (_PANEL_PX, _PANEL_PX), interpolation=cv2.INTER_CUBIC)
-            heat = _laid_over(seen, self.evidence(crop))
-            draw_line(seen, f"{face.verdict}, p(fake) {face.p_fake:.2f}", COLOURS[face.verdict])
-            gap = np.full((_PANEL_PX, _GAP_PX, 3), 255, np.uint8)
-            rows += [np.hstack([seen, gap, heat]), np.full((_GAP_PX, 2 * _PANEL_PX + _GAP_PX, 3), 255, np.uint8)]
-        return np.vstack(rows[:-1])
+        crops = [self._detector.crop(image, face.box_xyxy) for face in faces]
+        return draw_sheet(faces, crops, [self.evidence(crop) for crop in crops])
+
+
+def draw_sheet(faces: Sequence[FaceResult], crops: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the sheet of faces, given each one's crop, (S, S, 3) uint8 RGB, and evidence."""
+    rows = []
+    for face, crop, heat in zip(faces, crops, evidence, strict=True):
+        seen = cv2.resize(crop, (_PANEL_PX, _PANEL_PX), interpolation=cv2.INTER_CUBIC)
+        painted = _laid_over(seen, heat)
+        draw_line(seen, f"{face.verdict}, p(fake) {face.p_fake:.2f}", COLOURS[face.verdict])
+        gap = np.full((_PANEL_PX, _GAP_PX, 3), 255, np.uint8)
+        rows += [np.hstack([seen, gap, painted]), np.full((_GAP_PX, 2 * _PANEL_PX + _GAP_PX, 3), 255, np.uint8)]
+    return np.vstack(rows[:-1])
 
 
 def _laid_over(picture: np.ndarray, evidence: np.ndarray) -> np.ndarray:

@@ -107,9 +107,9 @@ def scan_video(
     """Return what fps frames of each second of a video show; one that cannot be read becomes a result with the reason.
 
     A face's p_fake is the interquartile mean over the frames it is in. Where the file ends before its header says, the
-    result's error says so, and the verdict is that of what there is. annotated is a .mp4 or .webm to write every frame to, the
-    faces framed, without sound; on_progress is told the share of the work that is done. Stopped before all has been
-    looked at, there is no result; stopped later, annotated is not written.
+    result's error says so, and the verdict is that of what there is. annotated is a .mp4 or .webm to write every frame
+    to, the faces framed, without sound, at the mean of the video's frame rate; on_progress is told the share of the
+    work that is done. Stopped before all has been looked at, there is no result; later, annotated is not written.
 
     Raises SourceError when annotated cannot be written.
     """

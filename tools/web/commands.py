@@ -41,6 +41,7 @@ def serve(
     if keep_days and not history:
         raise click.UsageError("--keep-days is for a --history FILE")
     from ...edge.bundle import DEFAULT_BUNDLE, load_bundle
+    from ...edge.runtime import silent_stderr
     from ...edge.scan import available_processors
     from .history import History
     from .server import Limits, application
@@ -49,12 +50,17 @@ def serve(
     if host not in _LOOPBACK and not auth:
         click.echo("Warning: anybody who reaches this machine can use it; ask for a password with --auth.", err=True)
     name, _, password = (auth or "").partition(":")
-    app = application(
-        load_bundle(model or DEFAULT_BUNDLE),
-        workers=workers or available_processors(),
-        limits=Limits(max_upload_mb, max_megapixels, rate, queue),
-        history=History(history, keep_days) if history else None,
-        auth=(name, password) if auth else None,
-        host=host,
-    )
-    serve_application(app, host, port, lambda address: click.echo(f"serving at {address} ; Ctrl-C ends it", err=True))
+    with silent_stderr():
+        app = application(
+            load_bundle(model or DEFAULT_BUNDLE),
+            workers=workers or available_processors(),
+            limits=Limits(max_upload_mb, max_megapixels, rate, queue),
+            history=History(history, keep_days) if history else None,
+            auth=(name, password) if auth else None,
+            host=host,
+        )
+        serve_application(app, host, port, _greet)
+
+
+def _greet(address: str) -> None:
+    click.echo(f"serving at {address} ; Ctrl-C ends it", err=True)

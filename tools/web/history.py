@@ -66,7 +66,8 @@ class History:
         values = (now, name, result.verdict, result.p_fake, len(result.faces), result.model, thumbnail)
         with self._connected() as connection:
             cursor = connection.execute(
-                "INSERT INTO scored (time, name, verdict, p_fake, faces, model, thumbnail) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO scored (time, name, verdict, p_fake, faces, model, thumbnail) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
             return cursor.lastrowid or 0

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
-import cv2
 import numpy as np
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
@@ -16,29 +14,15 @@ from ...edge.bundle import Bundle
 from ...edge.draw import COLOURS
 from ...edge.errors import printable
 from ...edge.explain import MEANING
-from ...edge.results import FaceResult, FileResult
+from ...edge.results import FaceResult
+from .scorer import Scored, as_jpeg
 from .texts import LIMITS, in_words
 
 _MARGIN_MM, _WIDTH_MM = 18, 174
 _PICTURE_MM = 90  # high at most
 _SHEET_MM = 78
-_JPEG_QUALITY = 90
 _GREY = (90, 90, 90)
 _COLOURS = COLOURS | {"no_face": _GREY, "error": (170, 0, 0)}
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One picture and what was said of it."""
-
-    name: str
-    sha256: str
-    size_bytes: int
-    result: FileResult
-    framed: np.ndarray | None = None
-    """(H, W, 3) uint8 RGB with the faces framed."""
-    sheet: np.ndarray | None = None
-    """(H, W, 3) uint8 RGB: where the network looked, a row for each face."""
 
 
 class _Page(FPDF):
@@ -66,7 +50,7 @@ class _Page(FPDF):
         scale = min(_WIDTH_MM / width, high_mm / height)
         if self.get_y() + height * scale > self.h - _MARGIN_MM:
             self.add_page()
-        self.image(_jpeg(image), w=width * scale, h=height * scale)
+        self.image(io.BytesIO(as_jpeg(image)), w=width * scale, h=height * scale)
         self.ln(2)
 
 
@@ -90,8 +74,8 @@ def report(scored: Sequence[Scored], bundle: Bundle) -> bytes:
     page.words("How this was made", 12, "B")
     float32 = next(iter(bundle.classifiers.values()))
     page.words(
-        f"Model {bundle.identity} ({bundle.backbone}, {bundle.input_size_px} px), {float32.file} sha256 {float32.sha256}. "
-        f"Trained on: {', '.join(bundle.trained_on)}. License: {bundle.license}."
+        f"Model {bundle.identity} ({bundle.backbone}, {bundle.input_size_px} px), {float32.file} sha256 "
+        f"{float32.sha256}. Trained on: {', '.join(bundle.trained_on)}. License: {bundle.license}."
     )
     page.ln(3)
     page.words("What it can not tell", 12, "B")
@@ -121,14 +105,13 @@ def _one(page: _Page, entry: Scored) -> None:
     page.words(entry.name, 13, "B")
     page.words(in_words(result), 11, colour=_COLOURS[result.verdict])
     page.ln(2)
-    if entry.framed is not None:
-        page.picture(entry.framed, _PICTURE_MM)
+    if (framed := entry.framed()) is not None:
+        page.picture(framed, _PICTURE_MM)
     for number, face in enumerate(result.faces, start=1):
         page.words(_of_face(number, face))
-    if entry.sheet is not None:
+    if (sheet := entry.sheet()) is not None:
         page.ln(2)
-        rows = max(round(entry.sheet.shape[0] / (entry.sheet.shape[1] / 2)), 1)
-        page.picture(entry.sheet, _SHEET_MM * min(rows, 3))
+        page.picture(sheet, _SHEET_MM * min(len(result.faces), 3))
         page.words(MEANING, 8, colour=_GREY)
     page.ln(2)
     size = f", {result.width} x {result.height} pixels" if result.width else ""
@@ -146,11 +129,3 @@ def _of_face(number: int, face: FaceResult) -> str:
 def _latin(text: str) -> str:
     """Return text as the fonts that every PDF reader has can show it."""
     return printable(text).encode("latin-1", "replace").decode("latin-1")
-
-
-def _jpeg(image: np.ndarray) -> io.BytesIO:
-    height, width = image.shape[:2]
-    scale = min(1600 / max(height, width), 1)
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    pixels = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-    return io.BytesIO(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes())

@@ -1,32 +1,75 @@
-"""Scores of uploads: detectors shared among the threads of a server, and what is shown of each result."""
+"""Scores of uploads: detectors shared among the threads of a server, and what can be shown of each result."""
 
 from __future__ import annotations
 
 import hashlib
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ...edge.bundle import Bundle
 from ...edge.detector import Detector
 from ...edge.draw import draw_face
-from ...edge.errors import ImageError
-from ...edge.explain import Explainer
-from ...edge.images import Picture
-from ...edge.results import FaceResult, FileResult, gravest_first
-from ...edge.runtime import silent_stderr
+from ...edge.explain import Explainer, draw_sheet
+from ...edge.faces import Box
+from ...edge.results import FileResult, gravest_first
 from ...edge.video import scan_video
-from .report import Scored
 
-_MAX_SIDE_PX = 1600  # of what is shown
+_SHOWN_PX = 1600  # a side, at most, of what is shown
+_JPEG_QUALITY = 90
 
 
-class Busy(Exception):
-    """All detectors are at work, and as many uploads as may wait for them do."""
+@dataclass(frozen=True)
+class Scored:
+    """One file and what was said of it, small enough to keep some."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    result: FileResult
+    picture_jpeg: bytes | None = None
+    """The picture, _SHOWN_PX a side at most."""
+    crops: Sequence[np.ndarray] = ()
+    """What was scored of each face, (S, S, 3) uint8 RGB."""
+    evidence: Sequence[np.ndarray] = ()
+    """What each place of it adds, (h, w); nothing where the model cannot tell."""
+
+    def framed(self) -> np.ndarray | None:
+        """Return the picture with its faces framed, (H, W, 3) uint8 RGB."""
+        if self.picture_jpeg is None:
+            return None
+        picture = cv2.imdecode(np.frombuffer(self.picture_jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        scale = picture.shape[1] / (self.result.width or picture.shape[1])
+        for face in self.result.faces:
+            draw_face(picture, _scaled(face.box_xyxy, scale), face.verdict, face.p_fake)
+        return picture
+
+    def sheet(self) -> np.ndarray | None:
+        """Return where the network looked, a row for each face, (H, W, 3) uint8 RGB."""
+        return draw_sheet(self.result.faces, self.crops, self.evidence) if self.evidence else None
+
+    def at(self, threshold: float | None) -> Scored:
+        """Return the same as one threshold would have it, fake at or above it and real below; None changes nothing."""
+        if threshold is None or self.result.status != "ok":
+            return self
+        order = sorted(range(len(self.result.faces)), key=lambda number: -self.result.faces[number].p_fake)
+        judged = [replace(face, verdict="fake" if face.p_fake >= threshold else "real") for face in self.result.faces]
+        faces = gravest_first(judged)
+        result = replace(
+            self.result,
+            faces=faces,
+            verdict=faces[0].verdict if faces else "no_face",
+            p_fake=faces[0].p_fake if faces else None,
+            rule=f"fake from {threshold:g}, real below",
+        )
+        crops = [self.crops[number] for number in order] if self.crops else ()
+        evidence = [self.evidence[number] for number in order] if self.evidence else ()
+        return replace(self, result=result, crops=crops, evidence=evidence)
 
 
 @dataclass(frozen=True)
@@ -42,33 +85,29 @@ class Scorer:
         """Set up the detectors; raises what Detector raises."""
         self.bundle = bundle
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        with silent_stderr():
-            for _ in range(workers):
-                detector = Detector(bundle, precision="auto", max_megapixels=max_megapixels)
-                self._idle.put(_Worker(detector, Explainer(detector) if bundle.explainer else None))
+        for _ in range(workers):
+            detector = Detector(bundle, precision="auto", max_megapixels=max_megapixels)
+            self._idle.put(_Worker(detector, Explainer(detector) if bundle.explainer else None))
 
     def picture(self, path: Path, name: str, *, shown: bool = True) -> Scored:
-        """Return what a picture file shows; with shown, framed and with the sheet of where the network looked."""
-        content = path.read_bytes()
-        sha256, size = hashlib.sha256(content).hexdigest(), len(content)
+        """Return what a picture file shows; with shown, all that is needed to show it."""
+        sha256 = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                sha256.update(chunk)
+        pixels: list[np.ndarray] = []
         with self._worker() as worker:
-            result = replace(worker.detector.scan_file(path), path=name)
-            if not shown or result.status != "ok":
-                return Scored(name, sha256, size, result)
-            try:
-                image, found = worker.detector.read(Picture(path, max_megapixels=worker.detector.max_megapixels))
-            except ImageError:
-                return Scored(name, sha256, size, result)
-            faces = worker.detector.judge(image, found)
-            sheet = worker.explainer.sheet(image, faces) if worker.explainer and faces else None
-        return Scored(name, sha256, size, result, framed(image, faces), sheet)
+            result = replace(worker.detector.scan_file(path, pixels.append), path=name)
+            scored = Scored(name, sha256.hexdigest(), path.stat().st_size, result)
+            if not (shown and result.status == "ok" and pixels and result.width):
+                return scored
+            scale = pixels[0].shape[1] / result.width
+            crops = [worker.detector.crop(pixels[0], _scaled(face.box_xyxy, scale)) for face in result.faces]
+            evidence = [worker.explainer.evidence(crop) for crop in crops] if worker.explainer else []
+        return replace(scored, picture_jpeg=as_jpeg(_small(pixels[0])), crops=crops, evidence=evidence)
 
     def video(
-        self,
-        path: Path,
-        name: str,
-        annotated: Path,
-        on_progress: Callable[[float], None] = lambda share: None,
+        self, path: Path, name: str, annotated: Path, on_progress: Callable[[float], None] = lambda share: None
     ) -> FileResult:
         """Return what a video shows, and write it with its faces framed as annotated."""
         with self._worker() as worker:
@@ -91,20 +130,21 @@ class Scorer:
             self._idle.put(worker)
 
 
-def framed(image: np.ndarray, faces: list[FaceResult]) -> np.ndarray:
-    """Return a (H, W, 3) uint8 RGB picture with its faces framed."""
-    picture = image.copy()
-    for face in faces:
-        draw_face(picture, face.box_xyxy, face.verdict, face.p_fake)
-    return picture
+def as_jpeg(image: np.ndarray) -> bytes:
+    """Return a (H, W, 3) uint8 RGB picture as the content of a JPEG file."""
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
 
 
-def at_threshold(result: FileResult, threshold: float) -> FileResult:
-    """Return a result as one threshold would have it: fake at or above it, real below."""
-    if result.status != "ok":
-        return result
-    faces = gravest_first(
-        replace(face, verdict="fake" if face.p_fake >= threshold else "real") for face in result.faces
-    )
-    verdict = faces[0].verdict if faces else "no_face"
-    return replace(result, faces=faces, verdict=verdict, p_fake=faces[0].p_fake if faces else None)
+def _small(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    scale = _SHOWN_PX / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    x_min, y_min, x_max, y_max = (edge * scale for edge in box)
+    return x_min, y_min, x_max, y_max

@@ -22,9 +22,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from ...edge.bundle import Bundle
 from ...edge.errors import SourceError
 from .history import History
-from .page import HEAD, STYLE, build_page, theme
+from .page import build_page
+from .pieces import HEAD, STYLE, theme
 from .rest import routes
 from .scorer import Scorer
+from .shown import Shown
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _COSTLY = ("/v1/score", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/call")
@@ -60,7 +62,9 @@ def application(
     scorer = Scorer(bundle, workers=workers, max_megapixels=limits.megapixels)
     app = FastAPI(title="facetell", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     app.include_router(routes(scorer, max_waiting=limits.waiting))
-    page = build_page(scorer, history)
+    shown = Shown(bundle)
+    app.include_router(shown.routes())
+    page = build_page(scorer, shown, history)
     page.queue(max_size=limits.waiting, default_concurrency_limit=workers)
     limiter = MovingWindowRateLimiter(MemoryStorage())
     per_minute = RateLimitItemPerMinute(limits.requests_per_minute)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from ...edge.results import FileResult
 
 LIMITS = (
-    "A verdict is evidence, not proof. The network knows the kinds of fakes it was trained on; what another program made, "
-    "it often takes for real. Small, blurred, filtered or heavily made-up faces mislead it, and some real faces are called "
-    "fake. It looks at faces alone: it can not tell whether a picture is staged, old, out of context or described wrongly. "
-    "Never accuse anybody because of it; look for the source of the picture."
+    "A verdict is evidence, not proof. The network knows the kinds of fakes it was trained on; what another program "
+    "made, it often takes for real. Small, blurred, filtered or heavily made-up faces mislead it, and some real faces "
+    "are called fake. It looks at faces alone: it can not tell whether a picture is staged, old, out of context or "
+    "described wrongly. Never accuse anybody because of it; look for the source of the picture."
 )
 
 DEEPFAKES = """
 ### What deepfakes are
 
-Pictures and videos of people in which a program has put another face, moved the lips to other words, or invented a person
-who does not exist. Three families matter here:
+Pictures and videos of people in which a program has put another face, moved the lips to other words, or invented a
+person who does not exist. Three families matter here:
 
 - **Face swaps**: one person's face in another's video.
 - **Invented faces**: generators such as StyleGAN or diffusion models draw people from nothing.
@@ -23,8 +23,8 @@ who does not exist. Three families matter here:
 
 ### What gives them away
 
-Mostly what no eye sees: traces of the generator in fine detail, edges where a face was pasted, blur that does not fit its
-surroundings. Saving a picture again, shrinking it or sending it through a messenger wipes out some of that.
+Mostly what no eye sees: traces of the generator in fine detail, edges where a face was pasted, blur that does not fit
+its surroundings. Saving a picture again, shrinking it or sending it through a messenger wipes out some of that.
 """
 
 UNCERTAIN = "Uncertain: the score lies between what real and what fake faces usually get. Ask for a better picture."

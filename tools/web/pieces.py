@@ -1,0 +1,142 @@
+"""How the page looks: its style, and results as HTML."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+
+import gradio as gr
+
+from ...edge.explain import MEANING
+from ...edge.results import FileResult, VideoResult
+from .history import Entry
+from .scorer import Scored
+from .texts import in_words
+
+STYLE = """
+.cards {display: flex; flex-wrap: wrap; gap: .75rem}
+.card {flex: 1 1 9rem; border: 1px solid var(--border-color-primary); border-radius: .75rem; padding: .75rem 1rem}
+.card b {display: block; font-size: 1.6rem; line-height: 1.3}
+.card span {color: var(--body-text-color-subdued); font-size: .85rem}
+.real b {color: #0072b2} .fake b {color: #d55e00} .uncertain b {color: #9a7b00}
+.dark .real b {color: #56b4e9} .dark .fake b {color: #ff8c42} .dark .uncertain b {color: #f0c419}
+.faces {width: 100%; border-collapse: collapse; font-size: .9rem}
+.faces th, .faces td {text-align: left; padding: .3rem .5rem; border-bottom: 1px solid var(--border-color-primary)}
+.pictures figure {margin: 0 0 1rem} .pictures img {width: 100%; border-radius: .75rem}
+.pictures figcaption {font-size: .85rem; color: var(--body-text-color-subdued)}
+.links {display: flex; gap: .75rem; margin: .5rem 0; flex-wrap: wrap}
+.links a {border: 1px solid var(--border-color-primary); border-radius: .5rem; padding: .4rem .9rem;
+  text-decoration: none; color: inherit}
+.past {display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: .75rem}
+.past figure {margin: 0; border: 1px solid var(--border-color-primary); border-radius: .75rem; padding: .5rem}
+.past img {width: 100%; height: 8rem; object-fit: contain}
+.past figcaption {font-size: .8rem; overflow-wrap: anywhere}
+#title {display: flex; justify-content: space-between; align-items: center; gap: 1rem}
+#title h1 {margin: 0; font-size: 1.5rem}
+#theme {border: 1px solid var(--border-color-primary); border-radius: .5rem; padding: .3rem .7rem; cursor: pointer;
+  background: none; color: inherit}
+@media (max-width: 40rem) {.card b {font-size: 1.25rem}}
+"""
+
+HEAD = """
+<script>
+function facetellTheme() {
+  document.body.classList.toggle('dark');
+  localStorage.setItem('facetell-theme', document.body.classList.contains('dark') ? 'dark' : 'light');
+}
+document.addEventListener('DOMContentLoaded', () => {
+  const kept = localStorage.getItem('facetell-theme');
+  if (kept) document.body.classList.toggle('dark', kept === 'dark');
+});
+</script>
+"""
+
+TITLE = """
+<div id="title"><div><h1>Real or fake?</h1>
+<span>Every fake has a tell. Pictures are scored on this machine and deleted.</span></div>
+<button id="theme" onclick="facetellTheme()" aria-label="light or dark">light / dark</button></div>
+"""
+
+
+def theme() -> gr.themes.Base:
+    """Return a theme whose fonts are those of the reader's system, so that none is fetched."""
+    fonts = ("system-ui", "sans-serif")
+    return gr.themes.Soft(primary_hue="blue", font=fonts, font_mono=("ui-monospace", "monospace"))
+
+
+def figures_of(result: FileResult) -> str:
+    """Return verdict, probability and processing time as cards, with both classes' shares and a sentence."""
+    verdict = result.verdict.replace("_", " ")
+    cards = [(verdict, "verdict")]
+    if result.p_fake is not None:
+        cards.append((f"{result.p_fake:.1%}", "probability of a fake"))
+    if result.latency_ms is not None:
+        cards.append((f"{result.latency_ms:.0f} ms", "processing time"))
+    drawn = "".join(
+        f'<div class="card {result.verdict}"><b>{value}</b><span>{name}</span></div>' for value, name in cards
+    )
+    return f'<div class="cards">{drawn}</div><p>{html.escape(in_words(result))}</p>'
+
+
+def pictures_of(scored: Scored, name: str, threshold: float | None) -> str:
+    """Return the picture with its faces framed, where the network looked, and links to the files, of a batch of one."""
+    at = "" if threshold is None else f"?threshold={threshold:g}"
+    parts = [("faces", "The picture with its faces framed", "")]
+    if scored.evidence:
+        parts.append(("sheet", "Where the network looked, a row for each face", MEANING))
+    if scored.picture_jpeg is None:
+        parts = []
+    figures = "".join(
+        f'<figure><a href="/shown/{name}/0/{part}.jpg{at}" target="_blank"><img src="/shown/{name}/0/{part}.jpg{at}" '
+        f'alt="{title}"></a><figcaption>{title}. {words}</figcaption></figure>'
+        for part, title, words in parts
+    )
+    return f'<div class="pictures">{figures}</div>{links(name, threshold)}'
+
+
+def links(name: str, threshold: float | None) -> str:
+    """Return links to the PDF, CSV and JSON of a batch."""
+    at = "" if threshold is None else f"?threshold={threshold:g}"
+    kinds = (("pdf", "PDF report"), ("csv", "CSV"), ("json", "JSON"))
+    links = "".join(f'<a href="/shown/{name}/result.{kind}{at}" download>{title}</a>' for kind, title in kinds)
+    return f'<div class="links">{links}</div>'
+
+
+def table_of_faces(result: VideoResult) -> str:
+    """Return the faces of a video."""
+    rows = "".join(
+        f"<tr><td>{number}</td><td>{face.verdict}</td><td>{face.p_fake:.1%}</td>"
+        f"<td>{face.start_s:.1f} to {face.end_s:.1f} s</td><td>{face.best_s:.1f} s</td></tr>"
+        for number, face in enumerate(result.faces, start=1)
+    )
+    head = "<tr><th>face</th><th>verdict</th><th>p(fake)</th><th>seen</th><th>best at</th></tr>"
+    return f'<table class="faces">{head}{rows}</table>' if rows else ""
+
+
+def table_of_files(results: Sequence[FileResult]) -> str:
+    """Return the files of a batch."""
+    rows = "".join(
+        f"<tr><td>{html.escape(result.path)}</td><td>{result.verdict.replace('_', ' ')}</td>"
+        f"<td>{'' if result.p_fake is None else f'{result.p_fake:.1%}'}</td><td>{len(result.faces)}</td>"
+        f"<td>{html.escape(result.error or '')}</td></tr>"
+        for result in results
+    )
+    head = "<tr><th>file</th><th>verdict</th><th>p(fake)</th><th>faces</th><th></th></tr>"
+    return f'<table class="faces">{head}{rows}</table>'
+
+
+def table_of_entries(entries: Sequence[Entry]) -> str:
+    """Return thumbnails with what was said of each."""
+    if not entries:
+        return "<p>Nothing here yet.</p>"
+    figures = []
+    for entry in entries:
+        source = base64.b64encode(entry.thumbnail or b"").decode()
+        image = f'<img src="data:image/jpeg;base64,{source}" alt="">' if source else ""
+        p_fake = "" if entry.p_fake is None else f" {entry.p_fake:.1%}"
+        figures.append(
+            f"<figure>{image}<figcaption>{entry.id}: <b>{entry.verdict.replace('_', ' ')}{p_fake}</b><br>"
+            f"{html.escape(entry.name)}<br>{html.escape(entry.time)}<br>{html.escape(entry.model)}</figcaption></figure>"
+        )
+    return f'<div class="past">{"".join(figures)}</div>'
