@@ -117,7 +117,7 @@ def scan(
     from .display import ScanDisplay, summary
     from .results import finished, precision_of, write_results
     from .runtime import silent_stderr
-    from .scan import available_processors, expand_paths, scan_files
+    from .scan import available_processors, expand_paths, is_looked_for_in, scan_files
     from .sorting import sort_copies
     from .video import SUFFIXES as VIDEOS
     from .watch import Arrivals
@@ -133,11 +133,13 @@ def scan(
         raise SourceError(f"{output} exists already; choose another file with -o, or go on with a .jsonl by --resume")
     format_ = format_ or _format_of(output)
     looked_in = [path for path in (*paths, *([watch] if watch else [])) if path != _DASH]
-    if copy_to and {copy_to.resolve(), *copy_to.resolve().parents} & {path.resolve() for path in looked_in}:
+    if copy_to and any(is_looked_for_in(path, copy_to) for path in looked_in):
         raise click.UsageError(f"{copy_to} is where pictures are looked for; choose a folder outside for --copy-to")
     one_video = len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() in VIDEOS
     if annotate and not (one_video and annotate.suffix.lower() == ".mp4"):
         raise click.UsageError("--annotate OUT.mp4 is for one video; name it alone")
+    if annotate and (watch or resume):
+        raise click.UsageError("--annotate goes with neither --watch nor --resume")
     if annotate and annotate.exists():
         raise SourceError(f"{annotate} exists already; choose another file for --annotate")
     if resume and (output is None or format_ != "jsonl"):
@@ -265,6 +267,8 @@ def info(bundle: Path | None, public_key: Path | None) -> None:
 
 
 def _paths_from_stdin(end: bytes) -> Iterator[Path]:
+    if sys.stdin is None:  # closed by whoever started us
+        return
     read = _reader_of(sys.stdin)
     rest, more = b"", True
     while more:

@@ -13,6 +13,8 @@ from typing import Any
 
 from .errors import DatasetError, SourceError
 
+_NAME_BYTES = 200
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -20,7 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises SourceError when the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    name = os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])  # there is room for more before it and behind it
+    partial = path.with_name(f".{name}.{os.getpid()}.partial")
     with _writable(path):
         try:
             yield partial

@@ -121,7 +121,7 @@ def precision_of(file: Path) -> str | None:
     try:
         with file.open("rb") as rows:
             return json.loads(rows.readline())["precision"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -146,7 +146,7 @@ def finished(file: Path, signed: Mapping[str, Any]) -> set[int]:
                 known.add(hash(row["path"]))
     except OSError as error:
         raise SourceError(f"cannot go on with {file}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceError(f"{file} holds what is no result of a scan; choose another with -o") from error
     return known
 
@@ -194,7 +194,7 @@ def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
             head = False
         values = asdict(result)
         faces = values.pop("faces")
-        values |= {"path": _spreadsheet_safe(result.path), "error": _spreadsheet_safe(result.error or "")}
+        values |= {name: _spreadsheet_safe(values[name] or "") for name in ("path", "error", "model", "rule")}
         for number, face in enumerate(faces, start=1):
             box = dict(zip(("x_min", "y_min", "x_max", "y_max"), face.pop("box_xyxy"), strict=True))
             of_face = {f"face_{name}": face.pop(name) for name in ("verdict", "p_fake", "score")}

@@ -27,6 +27,7 @@ MIN_SIGHTINGS = 3
 _MAGIC = {4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), 0: (b"\x1aE\xdf\xa3", b"RIFF")}
 _MISSING_SHARE = 0.05  # of the frames that the header promises; fewer are missing to rounding
 _MAX_SIDE_PX = 16_384
+_MAX_FPS = 240.0  # more is a guess of FFmpeg's
 
 
 class _StoppedError(Exception):
@@ -39,7 +40,8 @@ class _Video:
     def __init__(self, path: Path, capture: cv2.VideoCapture) -> None:
         self.path = path
         self._capture = capture
-        self.fps = self._number(cv2.CAP_PROP_FPS) or 25.0
+        fps = self._number(cv2.CAP_PROP_FPS)
+        self.fps = fps if 1 <= fps <= _MAX_FPS else 25.0
         self.frames = int(self._number(cv2.CAP_PROP_FRAME_COUNT))
         self.read = 0
         self.time_s = 0.0
@@ -107,8 +109,8 @@ def scan_video(
 
     A face's p_fake is the interquartile mean over the frames it is in. Where the file ends before its header says, the
     result's error says so, and the verdict is that of what there is. annotated is a .mp4 to write every frame to, the
-    faces framed, without sound; on_progress is told the share of the work that is done. Stopped before all has been
-    looked at, there is no result; stopped later, annotated is not written.
+    faces framed, without sound, at the mean of its frame rate; on_progress is told the share of the work that is done.
+    Stopped before all has been looked at, there is no result; stopped later, annotated is not written.
 
     Raises SourceError when annotated cannot be written.
     """
@@ -128,7 +130,9 @@ def scan_video(
                 on_progress(min(video.read / max(video.frames, 1), 1) / passes)
             if not shape[0]:
                 raise ImageError("no frame of the video can be decoded")
-            cut_short = video.read < video.frames * (1 - _MISSING_SHARE) - 1
+            ends_s = video.time_s + 1 / video.fps
+            cut_short = ends_s < video.duration_s * (1 - _MISSING_SHARE) - 1 / video.fps
+            mean_fps = min(video.read / ends_s, _MAX_FPS)
             tracks = {track: _judged(track, detector, looked_at) for track in tracker.tracks}
             faces = gravest_first(tracks.values())
             result = VideoResult(
@@ -140,7 +144,7 @@ def scan_video(
                 width=shape[1],
                 height=shape[0],
                 fps=fps,
-                duration_s=round(video.time_s + 1 / video.fps, 2),
+                duration_s=round(ends_s, 2),
                 error=f"ends after {video.time_s:.1f} of {video.duration_s:.1f} s" if cut_short else None,
                 **detector.signed,
             )
@@ -150,6 +154,7 @@ def scan_video(
                     path,
                     tracks,
                     annotated,
+                    mean_fps,
                     detector.max_megapixels,
                     lambda share: on_progress(0.5 + share / 2),
                     stopped,
@@ -179,6 +184,7 @@ def _annotate(
     path: Path,
     tracks: dict[Track, TrackResult],
     target: Path,
+    fps: float,
     max_megapixels: float,
     on_progress: Callable[[float], None],
     stopped: Callable[[], bool],
@@ -196,7 +202,7 @@ def _annotate(
                 height, width = image.shape[:2]
                 if writer is None:
                     code = cv2.VideoWriter.fourcc(*"mp4v")
-                    writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, code, video.fps, (width, height))
+                    writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, code, fps, (width, height))
                     if not writer.isOpened():
                         raise SourceError(f"cannot write {target}: this OpenCV writes no MP4")
                 for track, face in tracks.items():

@@ -119,7 +119,9 @@ def test_a_video_is_not_gone_on_with_at_another_rate(portrait: np.ndarray, tmp_p
     assert "fps was 5.0, is 2.0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ['{"path": "a.jpg"}\n', "path,status\n", "[]\n", "\n", "\0\0\n", '{"path"\n'])
+@pytest.mark.parametrize(
+    "content", ['{"path": "a.jpg"}\n', "[" * 100_000 + "\n", "path,status\n", "[]\n", "\n", "\0\0\n", '{"path"\n']
+)
 def test_what_is_no_result_is_not_gone_on_with(content: str, folder: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "out.jsonl").write_text(content)
     assert run(["scan", str(folder), "-o", str(tmp_path / "out.jsonl"), "--resume"]) == FAILED
