@@ -13,6 +13,11 @@ from typing import Any
 
 from .errors import DatasetError, SourceError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _NAME_BYTES = 200
 
 
@@ -31,6 +36,17 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # where it cannot be written it cannot be removed either
                 partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise SourceError when a new file cannot be made there, so that it is told before the work and not after it."""
+    with suppress(_Tried), replacing(path) as partial:
+        partial.touch()
+        raise _Tried
+
+
+class _Tried(Exception):
+    """Keeps a file that was only tried from taking its name."""
 
 
 @contextmanager
@@ -90,6 +106,7 @@ class GrowingFile(io.RawIOBase):
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = io.FileIO(self._path, "a")
+                _lock(self._file)
             before_bytes, written = self._file.seek(0, os.SEEK_END), 0
             try:
                 while written < len(content):
@@ -99,6 +116,8 @@ class GrowingFile(io.RawIOBase):
                 raise
         except OSError as error:
             kept = "what was written before is kept" if self._file else "choose another place with -o"
+            if isinstance(error, BlockingIOError):
+                raise SourceError(f"{self._path} is being written by another scan; choose another with -o") from error
             raise SourceError(f"cannot write {self._path}: {error.strerror or error}; {kept}") from error
         return len(content)
 
@@ -107,6 +126,16 @@ class GrowingFile(io.RawIOBase):
         if self._file is not None:
             self._file.close()
         super().close()
+
+
+def _lock(file: io.FileIO) -> None:
+    """Raise BlockingIOError when another process writes a file; where files cannot be locked, nobody knows."""
+    if fcntl:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if isinstance(error, BlockingIOError):
+                raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -46,6 +47,9 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 _AS_STORED_RGB = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR_RGB
+_LARGE_PX = 20e6
+_one_large = threading.Lock()
+"""Pillow needs up to 18 bytes a pixel: large pictures are decoded in turn, whatever the number of workers."""
 _MAX_FILE_BYTES = 320 * 2**20  # 100 megapixels as they are
 
 _EXIF_ORIENTATION = 0x0112
@@ -85,6 +89,7 @@ class Picture:
                 is_plain = isinstance(image, JpegImageFile) and image.mode in ("RGB", "L")
                 self._is_plain_jpeg = is_plain and jpeg is not None and jpeg.is_orderly
                 self._orientation = _orientation(image)
+                self._turn = _one_large if np.prod(image.size) > _LARGE_PX else nullcontext()
                 # Of a TIFF Pillow gives the size upright.
                 on_its_side = image.format != "TIFF" and self._orientation in _ON_THEIR_SIDES
                 self.width_px, self.height_px = image.size[::-1] if on_its_side else image.size
@@ -102,7 +107,7 @@ class Picture:
                 pixels = _decode_jpeg(self._content, reduction)
                 if pixels is not None:
                     return _UPRIGHT_BY[self._orientation](pixels)
-            with self._opened() as image:
+            with self._turn, self._opened() as image:
                 is_jpeg = isinstance(image, JpegImageFile)
                 image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
                 image.load()

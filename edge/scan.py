@@ -172,6 +172,8 @@ class _Walk:
         folders: set[str] = set()
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.name.startswith(".") and ".partial" in entry.name:  # of ours, of a scan that was killed
+                    continue
                 try:
                     is_folder = entry.is_dir()
                 except OSError:  # a folder that can be listed but not entered: it is passed on, to be reported

@@ -15,7 +15,7 @@ from .draw import draw_face
 from .errors import ImageError, SourceError
 from .files import replacing
 from .results import FileResult, TrackResult, VideoResult, gravest_first
-from .tracks import Track, Tracker
+from .tracks import MAX_GAP_S, Track, Tracker
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 """File name endings that mark a video; whether it is one, its content decides."""
@@ -27,6 +27,7 @@ MIN_SIGHTINGS = 3
 _MAGIC = {4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), 0: (b"\x1aE\xdf\xa3", b"RIFF")}
 _MISSING_SHARE = 0.05  # of the frames that the header promises; fewer are missing to rounding
 _MAX_SIDE_PX = 16_384
+_MISSED_LOOKS = 2.5  # that a face may be away for where frames are looked at seldom
 _MAX_FPS = 240.0  # more is a guess of FFmpeg's
 
 
@@ -41,10 +42,11 @@ class _Video:
         self.path = path
         self._capture = capture
         fps = self._number(cv2.CAP_PROP_FPS)
-        self.fps = fps if 1 <= fps <= _MAX_FPS else 25.0
+        self.fps = fps if 0 < fps <= _MAX_FPS else 25.0
         self.frames = int(self._number(cv2.CAP_PROP_FRAME_COUNT))
         self.read = 0
         self.time_s = 0.0
+        self._begins_s = 0.0
 
     def _number(self, what: int) -> float:
         value = self._capture.get(what)
@@ -57,7 +59,9 @@ class _Video:
     def times(self) -> Iterator[float]:
         """Go from frame to frame and yield when each is shown; frame() decodes the one gone to."""
         while self._capture.grab():
-            stamp_s = self._number(cv2.CAP_PROP_POS_MSEC) / 1000
+            stamp_s = self._number(cv2.CAP_PROP_POS_MSEC) / 1000 - self._begins_s
+            if not self.read:  # a piece of a longer recording goes on with its time
+                self._begins_s, stamp_s = stamp_s, 0.0
             # Some files have no time stamps, or some that go back.
             self.time_s = stamp_s if stamp_s > self.time_s or not self.read else self.time_s + 1 / self.fps
             self.read += 1
@@ -90,7 +94,7 @@ def _opened(path: Path, max_megapixels: float) -> Iterator[_Video]:
         if not capture.isOpened() or not width or not height:
             raise ImageError("not a video that can be decoded")
         if width * height > max_megapixels * 1e6 or max(width, height) > _MAX_SIDE_PX:
-            raise ImageError(f"frames of {width:.0f} x {height:.0f} pixels are more than can be handled")
+            raise ImageError(f"frames of {width:.0f} x {height:.0f} pixels are more than {max_megapixels:g} megapixels")
         yield _Video(path, capture)
     finally:
         capture.release()
@@ -114,10 +118,11 @@ def scan_video(
 
     Raises SourceError when annotated cannot be written.
     """
-    tracker, next_s, looked_at, shape = Tracker(), 0.0, 0, (0, 0)
+    next_s, looked_at, shape = 0.0, 0, (0, 0)
     passes = 2 if annotated else 1
     try:
         with _opened(path, detector.max_megapixels) as video:
+            tracker = Tracker(max_gap_s=max(MAX_GAP_S, _MISSED_LOOKS / min(fps, video.fps)))
             for time_s in video.times():
                 if stopped():
                     return None
