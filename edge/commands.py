@@ -85,10 +85,7 @@ def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -
     help="How many frames of a second of video to look at.",
 )
 @click.option(
-    "--annotate",
-    type=_PATH,
-    metavar="MP4",
-    help="Write the one video that is named, faces framed; .webm for browsers.",
+    "--annotate", type=_PATH, metavar="MP4", help="Write the one video that is named, framed, no sound; or .webm."
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def scan(
@@ -123,9 +120,10 @@ def scan(
     from .detector import Detector
     from .display import ScanDisplay, summary
     from .explain import Explainer, save_sheets
+    from .files import check_writable
     from .results import finished, precision_of, write_results
     from .runtime import silent_stderr
-    from .scan import available_processors, expand_paths, scan_files
+    from .scan import available_processors, expand_paths, is_looked_for_in, scan_files
     from .sorting import sort_copies
     from .video import SUFFIXES as VIDEOS
     from .watch import Arrivals
@@ -140,15 +138,21 @@ def scan(
     if output is not None and output.exists() and not resume:
         raise SourceError(f"{output} exists already; choose another file with -o, or go on with a .jsonl by --resume")
     format_ = format_ or _format_of(output)
+    if watch and format_ == "json":
+        raise click.UsageError("--watch has no end, and JSON is whole only there; choose .jsonl or .csv")
     looked_in = [path for path in (*paths, *([watch] if watch else [])) if path != _DASH]
     for option, folder in (("--copy-to", copy_to), ("--heatmaps", heatmaps)):
-        if folder and {folder.resolve(), *folder.resolve().parents} & {path.resolve() for path in looked_in}:
+        if folder and any(is_looked_for_in(path, folder) for path in looked_in):
             raise click.UsageError(f"{folder} is where pictures are looked for; choose a folder outside for {option}")
     one_video = len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() in VIDEOS
     if annotate and not (one_video and annotate.suffix.lower() in (".mp4", ".webm")):
         raise click.UsageError("--annotate OUT.mp4, or .webm, is for one video; name it alone")
+    if annotate and (watch or resume):
+        raise click.UsageError("--annotate goes with neither --watch nor --resume")
     if annotate and annotate.exists():
         raise SourceError(f"{annotate} exists already; choose another file for --annotate")
+    if annotate:
+        check_writable(annotate)
     if resume and (output is None or format_ != "jsonl"):
         raise click.UsageError("--resume goes on with a file of JSONL alone: -o FILE.jsonl")
     started = time.monotonic()
@@ -168,7 +172,7 @@ def scan(
             careful=careful,
             max_megapixels=max_megapixels,
         )
-        done = finished(before, detector.signed | {"fps": fps}) if before else set()
+        done, failed = finished(before, detector.signed | {"fps": fps}) if before else (set(), 0)
         wanted = (path for path in files if hash(str(path)) not in done)
         if arrivals:
             wanted = arrivals.after(wanted, lambda: bool(interrupted))
@@ -191,10 +195,11 @@ def scan(
                 places = ", ".join("standard input" if path == _DASH else str(path) for path in paths)
                 raise SourceError(f"no pictures in {places}; wanted pictures, videos or folders of them")
         if not quiet:
-            click.echo(summary(tally, time.monotonic() - started, len(done), stopped=bool(interrupted)), err=True)
+            seconds = time.monotonic() - started
+            click.echo(summary(tally, seconds, len(done), failed, stopped=bool(interrupted)), err=True)
     if interrupted:
         return _SIGNALLED + interrupted[0]
-    return _FAILED_FILES if tally.verdicts["error"] else 0
+    return _FAILED_FILES if tally.verdicts["error"] or failed else 0
 
 
 @click.command()
@@ -227,9 +232,12 @@ def camera(
     from .bundle import DEFAULT_BUNDLE, load_bundle
     from .camera import Camera
     from .detector import Detector
+    from .files import check_writable
     from .runtime import silent_stderr
     from .views import open_view
 
+    if save_fakes:
+        check_writable(save_fakes / "a.jpg")
     with _until_interrupted() as interrupted, silent_stderr():
         detector = Detector(load_bundle(model or DEFAULT_BUNDLE), precision=precision, threshold=threshold)
         with closing(Camera(source)) as opened, closing(open_view(view, host, port)) as shown:
@@ -296,6 +304,8 @@ def info(bundle: Path | None, public_key: Path | None) -> None:
 
 
 def _paths_from_stdin(end: bytes) -> Iterator[Path]:
+    if sys.stdin is None:  # closed by whoever started us
+        return
     read = _reader_of(sys.stdin)
     rest, more = b"", True
     while more:

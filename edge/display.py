@@ -57,10 +57,10 @@ class ScanDisplay:
         self._progress.update(self._videos[path], completed=round(share * 100))
 
 
-def summary(tally: Tally, seconds: float, before: int, *, stopped: bool) -> str:
+def summary(tally: Tally, seconds: float, before: int, failed_before: int, *, stopped: bool) -> str:
     """Return a sentence on what a scan came to, and a line for each of the most frequent reasons of failures.
 
-    before is the number of files that an earlier scan had done.
+    before is the number of files that an earlier scan had done, failed_before how many of them could not be read.
     """
     total = tally.verdicts.total()
     said = f"{'Stopped after' if stopped else 'Scanned'} {total} file{'s' * (total != 1)} in {seconds:.1f} s"
@@ -68,7 +68,7 @@ def summary(tally: Tally, seconds: float, before: int, *, stopped: bool) -> str:
         counts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in tally.verdicts.most_common())
         said += f" ({total / seconds:.3g}/s): {counts}"
     if before:
-        said += f"; {before} were done before"
+        said += f"; {before} were done before" + (f", {failed_before} of them not read" if failed_before else "")
     lines = [f"{said}. A verdict is evidence, not proof."]
     lines += [f"  {count} not read: {printable(reason)}" for reason, count in tally.reasons.most_common(_REASONS)]
     if len(tally.reasons) > _REASONS:

@@ -14,6 +14,13 @@ from typing import Any
 
 from .errors import DatasetError, SourceError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_NAME_BYTES = 200
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -21,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises SourceError when the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    name = os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])  # there is room for more before it and behind it
+    partial = path.with_name(f".{name}.{os.getpid()}.partial")
     with _writable(path):
         try:
             yield partial
@@ -35,6 +43,17 @@ def unused(path: Path) -> Path:
     """Return path, or where that exists NAME-2, NAME-3, ... beside it."""
     names = (path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
     return next(name for name in names if not name.exists())
+
+
+def check_writable(path: Path) -> None:
+    """Raise SourceError when a new file cannot be made there, so that it is told before the work and not after it."""
+    with suppress(_Tried), replacing(path) as partial:
+        partial.touch()
+        raise _Tried
+
+
+class _Tried(Exception):
+    """Keeps a file that was only tried from taking its name."""
 
 
 @contextmanager
@@ -94,6 +113,7 @@ class GrowingFile(io.RawIOBase):
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = io.FileIO(self._path, "a")
+                _lock(self._file)
             before_bytes, written = self._file.seek(0, os.SEEK_END), 0
             try:
                 while written < len(content):
@@ -103,6 +123,8 @@ class GrowingFile(io.RawIOBase):
                 raise
         except OSError as error:
             kept = "what was written before is kept" if self._file else "choose another place with -o"
+            if isinstance(error, BlockingIOError):
+                raise SourceError(f"{self._path} is being written by another scan; choose another with -o") from error
             raise SourceError(f"cannot write {self._path}: {error.strerror or error}; {kept}") from error
         return len(content)
 
@@ -111,6 +133,16 @@ class GrowingFile(io.RawIOBase):
         if self._file is not None:
             self._file.close()
         super().close()
+
+
+def _lock(file: io.FileIO) -> None:
+    """Raise BlockingIOError when another process writes a file; where files cannot be locked, nobody knows."""
+    if fcntl:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if isinstance(error, BlockingIOError):
+                raise
 
 
 def write_text(path: Path, text: str) -> None:

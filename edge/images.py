@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import io
-import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
 from .errors import ImageError, SourceError
 from .files import replacing
+from .structure import MAX_SCANNED_MEGAPIXELS, MAX_SCANS, check_structure
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
@@ -39,6 +39,7 @@ REDUCTIONS = (1, 2, 4, 8)
 # Odd metadata; what is wrong with the pixels comes as an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 Image.MAX_IMAGE_PIXELS = None  # _check_size decides, on the header as Pillow would
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20  # editors keep colour tables and XMP of more than Pillow's one MiB there
 
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
@@ -48,10 +49,10 @@ _REDUCED = {
 }
 _AS_STORED_RGB = cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR_RGB
 _JPEG_QUALITY = 95
-_MAX_SCANS = 200  # each is work over all pixels, and may hold next to nothing
-_MAX_BYTES_AT_ONCE = 64 * 2**20
-_START_OF_IMAGE, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_LARGE_PX = 20e6
+_one_large = threading.Lock()
+"""Pillow needs up to 18 bytes a pixel: large pictures are decoded in turn, whatever the number of workers."""
+_MAX_FILE_BYTES = 320 * 2**20  # 100 megapixels as they are
 
 _EXIF_ORIENTATION = 0x0112
 _ON_THEIR_SIDES = (5, 6, 7, 8)
@@ -91,14 +92,15 @@ class Picture:
         max_megapixels million pixels or MAX_SIDE_PX a side.
         """
         with _as_image_errors():
-            self._source = _read(source) if isinstance(source, Path) else source
+            self._content = _read(source) if isinstance(source, Path) else source
+            jpeg = check_structure(self._content, max_megapixels)
             with self._opened() as image:
-                _check_size(image.size, max_megapixels)
-                is_jpeg = isinstance(image, JpegImageFile)
-                if is_jpeg and _has_more_scans(self._source, _MAX_SCANS):
-                    raise ImageError(f"more than {_MAX_SCANS} scans; a JPEG has about ten")
-                self._is_plain_jpeg = is_jpeg and image.mode in ("RGB", "L")
+                _check_size(image.size, max_megapixels, jpeg.scans if jpeg else 1)
+                # What is not orderly is left to Pillow, which refuses much that OpenCV fills up and says nothing of.
+                is_plain = isinstance(image, JpegImageFile) and image.mode in ("RGB", "L")
+                self._is_plain_jpeg = is_plain and jpeg is not None and jpeg.is_orderly
                 self._orientation = _orientation(image)
+                self._turn = _one_large if np.prod(image.size) > _LARGE_PX else nullcontext()
                 # Of a TIFF Pillow gives the size upright.
                 on_its_side = image.format != "TIFF" and self._orientation in _ON_THEIR_SIDES
                 self.width_px, self.height_px = image.size[::-1] if on_its_side else image.size
@@ -112,21 +114,24 @@ class Picture:
         come whole. Raises ImageError for a picture that is damaged, truncated, or too large for the memory.
         """
         with _as_image_errors():
-            if self._is_plain_jpeg and isinstance(self._source, bytes):
-                pixels = _decode_jpeg(self._source, reduction)
+            if self._is_plain_jpeg:
+                pixels = _decode_jpeg(self._content, reduction)
                 if pixels is not None:
                     return _UPRIGHT_BY[self._orientation](pixels)
-            with self._opened() as image:
+            with self._turn, self._opened() as image:
+                is_jpeg = isinstance(image, JpegImageFile)
                 image.draft(None, (max(1, image.width // reduction), max(1, image.height // reduction)))
                 image.load()
-                return _UPRIGHT_BY[_orientation(image)](np.array(_to_rgb(image)))
+                pixels = _UPRIGHT_BY[_orientation(image)](np.asarray(_to_rgb(image)))
+            if not is_jpeg:  # a PNG may say behind its pixels how it is turned
+                self.height_px, self.width_px = pixels.shape[:2]
+            return pixels if pixels.flags.writeable else pixels.copy()  # once Pillow has let go of its own
 
     def _opened(self) -> Image.Image:
-        source = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
         try:
-            return Image.open(source, formats=_formats())
+            return Image.open(io.BytesIO(self._content), formats=_formats())
         except Image.UnidentifiedImageError:
-            if isinstance(self._source, bytes) and _is_heif(self._source):
+            if _is_heif(self._content):
                 raise ImageError("a HEIC picture; to read these run: pip install pillow-heif") from None
             raise
 
@@ -153,33 +158,13 @@ def _reason(error: Exception) -> str:
     return "truncated: the file ends before its picture does" if "truncated" in said.lower() else f"damaged: {said}"
 
 
-def _read(path: Path) -> bytes | Path:
-    """Return a file's content, or where it is when that is too much to hold at once."""
+def _read(path: Path) -> bytes:
     if not path.is_file():
         kind = "a folder that may not be opened" if path.is_dir() else "no file" if path.exists() else "no such file"
         raise ImageError(kind)
-    return path if path.stat().st_size > _MAX_BYTES_AT_ONCE else path.read_bytes()
-
-
-def _has_more_scans(source: bytes | Path, limit: int) -> bool:
-    """Return whether a JPEG, up to its end, has more scans than limit."""
-    if isinstance(source, bytes):
-        return source.count(_START_OF_SCAN) > limit and _scans(source) > limit
-    with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        return _scans(content) > limit
-
-
-def _scans(content: bytes | mmap) -> int:
-    """Return how many scans a JPEG has; what its segments hold, or what follows its end, is none of them."""
-    found, at = 0, 0
-    while marker := _MARKER.search(content, at):
-        if marker[0] == _END_OF_IMAGE:
-            break
-        found += marker[0] == _START_OF_SCAN
-        at = marker.end()
-        if marker[0] != _START_OF_IMAGE:  # the others say how long they are
-            at += int.from_bytes(content[at : at + 2], "big")
-    return found
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise ImageError(f"a file of more than {_MAX_FILE_BYTES >> 20} MiB")
+    return path.read_bytes()
 
 
 def _is_heif(content: bytes) -> bool:
@@ -194,30 +179,31 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
+def _check_size(size: tuple[int, int], max_megapixels: float, scans: int) -> None:
     width, height = size
     if width * height > max_megapixels * 1e6:
         raise ImageError(f"{width} x {height} pixels are more than the limit of {max_megapixels:g} megapixels")
     if max(size) > MAX_SIDE_PX:
         raise ImageError(f"{width} x {height} pixels: a side of more than {MAX_SIDE_PX} cannot be handled")
+    if scans > min(MAX_SCANS, MAX_SCANNED_MEGAPIXELS * 1e6 / max(width * height, 1)):
+        raise ImageError(f"{scans} scans of {width} x {height} pixels; a JPEG has about ten")
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        if image.format == "TIFF":
+            exif = image.getexif()
+        else:  # getexif would go by XMP, too, which nothing that shows pictures does
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))
+        orientation = exif.get(_EXIF_ORIENTATION, 1)
     except Exception:  # a broken EXIF block says nothing about the pixels
         return 1
     return orientation if orientation in _UPRIGHT_BY else 1
 
 
 def _decode_jpeg(content: bytes, reduction: int) -> np.ndarray | None:
-    """Return what Pillow would, to the bit and in half the time; None where only Pillow can tell.
-
-    OpenCV fills up a truncated JPEG with grey and says nothing, so what does not end is left to Pillow.
-    """
-    # In a scan's data no marker can stand, and thumbnails come before it: after the picture's end no scan starts.
-    if content.find(_START_OF_SCAN, max(content.rfind(_END_OF_IMAGE), 0)) >= 0:
-        return None
+    """Return what Pillow would, to the bit and in half the time; None where only Pillow can tell."""
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), _REDUCED[reduction] | _AS_STORED_RGB)
     except cv2.error:
@@ -232,8 +218,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ImageError("floating-point pixels have no defined white; save it as 8 or 16 bit")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", rgba.size, "white")
         white.paste(rgba, mask=rgba.getchannel("A"))
         return white
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

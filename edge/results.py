@@ -38,6 +38,7 @@ class FaceResult:
     verdict: str
 
 
+_ROW_START = b'{"path": "'
 _Face = TypeVar("_Face", bound=FaceResult)
 
 
@@ -96,7 +97,7 @@ class Tally:
         """Count one more."""
         self.verdicts[result.verdict] += 1
         if result.status == "error" and result.error:
-            self.reasons[re.sub(r"\d+", "N", result.error)] += 1
+            self.reasons[re.sub(r"\b\d+\b", "N", result.error)] += 1
 
 
 def write_results(results: Iterable[FileResult], format: str, file: TextIO) -> Tally:
@@ -120,22 +121,27 @@ def precision_of(file: Path) -> str | None:
     """Return the precision of the first row of a JSONL file, if there is one."""
     try:
         with file.open("rb") as rows:
-            return json.loads(rows.readline())["precision"]
-    except (OSError, ValueError, KeyError, TypeError):
+            precision = json.loads(rows.readline())["precision"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return precision if isinstance(precision, str) else None
 
 
-def finished(file: Path, signed: Mapping[str, Any]) -> set[int]:
-    """Return the hash() of every path that a JSONL file has a row of, after cutting off a row that a kill left torn.
+def finished(file: Path, signed: Mapping[str, Any]) -> tuple[set[int], int]:
+    """Return the hash() of every path that a JSONL file has a row of, and how many rows are errors.
 
-    Hashes, as the paths of a million files fill a small machine's memory. Raises SourceError when the file cannot be
-    read or holds anything else, or a row was not made as signed says; fps is asked of videos alone.
+    A row that a kill left torn is cut off. Hashes, as the paths of a million files fill a small machine's memory.
+    Raises SourceError when the file cannot be read or holds anything else, or a row was not made as signed says; fps
+    is asked of videos alone.
     """
     known: set[int] = set()
+    failed = 0
     try:
         with file.open("r+b") as rows:
             for line in rows:
                 if not line.endswith(b"\n"):
+                    if line[: len(_ROW_START)] != _ROW_START[: len(line)]:
+                        raise ValueError("no row of ours")
                     rows.truncate(rows.tell() - len(line))
                     break
                 row = json.loads(line)
@@ -144,11 +150,12 @@ def finished(file: Path, signed: Mapping[str, Any]) -> set[int]:
                 if changed:
                     raise SourceError(f"{file} was made otherwise ({', '.join(changed)}); choose another with -o")
                 known.add(hash(row["path"]))
+                failed += row["status"] == "error"
     except OSError as error:
         raise SourceError(f"cannot go on with {file}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceError(f"{file} holds what is no result of a scan; choose another with -o") from error
-    return known
+    return known, failed
 
 
 def _write_table(results: Iterable[FileResult], file: TextIO) -> None:
@@ -194,7 +201,7 @@ def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
             head = False
         values = asdict(result)
         faces = values.pop("faces")
-        values |= {"path": _spreadsheet_safe(result.path), "error": _spreadsheet_safe(result.error or "")}
+        values |= {name: _spreadsheet_safe(values[name] or "") for name in ("path", "error", "model", "rule")}
         for number, face in enumerate(faces, start=1):
             box = dict(zip(("x_min", "y_min", "x_max", "y_max"), face.pop("box_xyxy"), strict=True))
             of_face = {f"face_{name}": face.pop(name) for name in ("verdict", "p_fake", "score")}

@@ -41,13 +41,15 @@ def expand_paths(named: Iterable[Path], listed: Iterable[Path] = (), *, follow_l
     What does not exist may be a glob pattern; ** in it stands for any folders that are no links. What is listed, in a
     file say, follows likewise; a listed path that is gone is passed on, to be reported. Links to folders are not
     followed unless follow_links, and then no folder is entered twice. A file that is named is taken whatever its
-    ending, for its content decides; so is a folder that cannot be listed, to be reported.
+    ending, for its content decides; so is a folder that cannot be listed, to be reported. Where more than one path is
+    named, each file comes once.
 
     Raises SourceError at once when a named path does not exist and is no pattern of one.
     """
     found = [match for path in named for match in _matches(path, follow_links)]
     walk = _Walk(follow_links)
-    return (file for path in chain(found, listed) for file in (walk.below(path) if path.is_dir() else [path]))
+    files = (file for path in chain(found, listed) for file in (walk.below(path) if _is(path, Path.is_dir) else [path]))
+    return _once(files) if len(found) > 1 else files
 
 
 def scan_files(
@@ -127,9 +129,8 @@ def scan_files(
                 if isinstance(head, BaseException):
                     raise head
                 result = next_of(head.result)
-                if result is None:
-                    return
-                yield result
+                if result is not None:  # a video that was stopped; what is behind it may be done
+                    yield result
                 ahead.release()
         finally:
             close()
@@ -143,22 +144,27 @@ class _Walk:
         self._entered: set[tuple[int, int]] = set()
 
     def below(self, folder: Path) -> Iterator[Path]:
-        try:
-            if self._follow_links:
-                status = folder.stat()
-                identity = status.st_dev, status.st_ino
-                if identity in self._entered:
-                    return
-                self._entered.add(identity)
-            names, folders = self._content(folder)
-        except OSError:
-            yield folder
-            return
-        for name in sorted(names):
-            if name in folders:
-                yield from self.below(folder / name)
-            else:
-                yield folder / name
+        waiting = [(folder, True)]  # a stack of our own: folders may be nested deeper than Python's
+        while waiting:
+            path, is_folder = waiting.pop()
+            if not is_folder:
+                yield path
+                continue
+            try:
+                if self._is_new(path):
+                    names, folders = self._content(path)
+                    waiting += [(path / name, name in folders) for name in sorted(names, reverse=True)]
+            except OSError:
+                yield path
+
+    def _is_new(self, folder: Path) -> bool:
+        if not self._follow_links:
+            return True
+        status = folder.stat()
+        identity = status.st_dev, status.st_ino
+        was_entered = identity in self._entered
+        self._entered.add(identity)
+        return not was_entered
 
     def _content(self, folder: Path) -> tuple[list[str], set[str]]:
         """Return the names in a folder that are to be looked at, and which of them are folders."""
@@ -166,6 +172,8 @@ class _Walk:
         folders: set[str] = set()
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.name.startswith(".") and ".partial" in entry.name:  # of ours, of a scan that was killed
+                    continue
                 try:
                     is_folder = entry.is_dir()
                 except OSError:  # a folder that can be listed but not entered: it is passed on, to be reported
@@ -179,11 +187,38 @@ class _Walk:
         return names, folders
 
 
+def is_looked_for_in(named: Path, folder: Path) -> bool:
+    """Return whether what is put into a folder is looked for by a named path, a pattern perhaps, later on."""
+    above = named if _is(named, Path.exists) else Path(*_plain_parts(named))
+    return above.resolve() in (folder.resolve(), *folder.resolve().parents)
+
+
+def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(path)
+    except OSError:  # a name too long, a folder that may not be entered: it is passed on, to be reported
+        return False
+
+
+def _plain_parts(path: Path) -> tuple[str, ...]:
+    """Return the parts of a path before the first that is a pattern."""
+    return tuple(takewhile(lambda part: not glob.has_magic(part), path.parts))
+
+
+def _once(files: Iterable[Path]) -> Iterator[Path]:
+    seen: set[int] = set()  # hashes, as the paths of a million files fill a small machine's memory
+    for file in files:
+        name = hash(os.path.normpath(file))
+        if name not in seen:
+            seen.add(name)
+            yield file
+
+
 def _matches(path: Path, follow_links: bool) -> list[Path]:
     """Return a path that exists, or what a pattern stands for: nothing twice, nothing behind a link unless followed."""
-    if path.exists():
+    if _is(path, Path.exists):
         return [path]
-    plain = sum(1 for _ in takewhile(lambda part: not glob.has_magic(part), path.parts))
+    plain = len(_plain_parts(path))
     base, pattern = Path(*path.parts[:plain]), path.parts[plain:]
     try:  # glob.glob would follow every ** through links, round and round
         found = sorted(set(base.glob(str(Path(*pattern))))) if pattern else []

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable
 from itertools import count
 from pathlib import Path
 
+from .errors import SourceError
 from .files import replacing
 from .results import FileResult
 
@@ -21,9 +22,22 @@ def sort_copies(results: Iterable[FileResult], folder: Path) -> Generator[FileRe
     when a copy cannot be made.
     """
     for result in results:
-        if result.verdict in SORTED and Path(result.path).is_file():  # it may be gone by now
-            _copy(Path(result.path), folder / result.verdict)
+        source = Path(result.path)
+        if result.verdict in SORTED:
+            try:
+                _copy(source, folder / result.verdict)
+            except (OSError, SourceError):
+                if _can_be_read(source):  # it may be gone by now, or its disk
+                    raise
         yield result
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False
 
 
 def _copy(source: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ from .results import FaceResult
 
 _MIN_IOU = 0.2  # of two boxes in sampled frames, between which a face may have moved
 MAX_GAP_S = 1.0
-"""A face that was away for longer is another one."""
+"""A face that was away for longer is another one, where frames are looked at often enough."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Sighting:
 class Track:
     """One face over some frames."""
 
-    def __init__(self, number: int, keep: int | None) -> None:
-        """Number it from 1; remember the last keep sightings, or all."""
+    def __init__(self, number: int, keep: int | None, max_gap_s: float) -> None:
+        """Number it from 1; remember the last keep sightings, or all, no two further apart than max_gap_s."""
         self.number = number
+        self.max_gap_s = max_gap_s
         self.sightings: list[Sighting] = []
         self._keep = keep
 
@@ -59,7 +60,7 @@ class Track:
         if before < 0 or after == len(self.sightings):
             return None
         first, second = self.sightings[before], self.sightings[after]
-        if second.time_s - first.time_s > MAX_GAP_S:
+        if second.time_s - first.time_s > self.max_gap_s:
             return None
         share = (time_s - first.time_s) / max(second.time_s - first.time_s, 1e-9)
         x_min, y_min, x_max, y_max = np.add(
@@ -71,10 +72,10 @@ class Track:
 class Tracker:
     """Tells which faces of a frame were in the frames before it."""
 
-    def __init__(self, keep: int | None = None) -> None:
-        """Begin without faces; each track remembers its last keep sightings, or all."""
+    def __init__(self, keep: int | None = None, max_gap_s: float = MAX_GAP_S) -> None:
+        """Begin without faces; each track remembers its last keep sightings, or all, and ends after max_gap_s."""
         self.tracks: list[Track] = []
-        self._keep = keep
+        self._keep, self._max_gap_s = keep, max_gap_s
         self._begun = 0
 
     def update(self, time_s: float, faces: Iterable[FaceResult]) -> list[Track]:
@@ -83,7 +84,7 @@ class Tracker:
         Each goes, the best overlap first, to the track whose last box it overlaps, or begins one.
         """
         faces = list(faces)
-        live = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= MAX_GAP_S]
+        live = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= self._max_gap_s]
         overlaps = sorted(
             (
                 (_iou(track.sightings[-1].face.box_xyxy, face.box_xyxy), number, track)
@@ -104,11 +105,11 @@ class Tracker:
 
     def forget(self, time_s: float) -> None:
         """Drop the tracks that no face of time_s or later can belong to."""
-        self.tracks = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= MAX_GAP_S]
+        self.tracks = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= self._max_gap_s]
 
     def _begin(self) -> Track:
         self._begun += 1
-        self.tracks.append(Track(self._begun, self._keep))
+        self.tracks.append(Track(self._begun, self._keep, self._max_gap_s))
         return self.tracks[-1]
 
 

@@ -15,7 +15,7 @@ from .draw import draw_face
 from .errors import ImageError, SourceError
 from .files import replacing
 from .results import FileResult, TrackResult, VideoResult, gravest_first
-from .tracks import Track, Tracker
+from .tracks import MAX_GAP_S, Track, Tracker
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
 """File name endings that mark a video; whether it is one, its content decides."""
@@ -28,6 +28,8 @@ _CODES = {".mp4": "mp4v", ".webm": "VP80"}  # that every OpenCV can write; brows
 _MAGIC = {4: (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), 0: (b"\x1aE\xdf\xa3", b"RIFF")}
 _MISSING_SHARE = 0.05  # of the frames that the header promises; fewer are missing to rounding
 _MAX_SIDE_PX = 16_384
+_MISSED_LOOKS = 2.5  # that a face may be away for where frames are looked at seldom
+_MAX_FPS = 240.0  # more is a guess of FFmpeg's
 
 
 class _StoppedError(Exception):
@@ -40,10 +42,12 @@ class _Video:
     def __init__(self, path: Path, capture: cv2.VideoCapture) -> None:
         self.path = path
         self._capture = capture
-        self.fps = self._number(cv2.CAP_PROP_FPS) or 25.0
+        fps = self._number(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps <= _MAX_FPS else 25.0
         self.frames = int(self._number(cv2.CAP_PROP_FRAME_COUNT))
         self.read = 0
         self.time_s = 0.0
+        self._begins_s = 0.0
 
     def _number(self, what: int) -> float:
         value = self._capture.get(what)
@@ -56,7 +60,9 @@ class _Video:
     def times(self) -> Iterator[float]:
         """Go from frame to frame and yield when each is shown; frame() decodes the one gone to."""
         while self._capture.grab():
-            stamp_s = self._number(cv2.CAP_PROP_POS_MSEC) / 1000
+            stamp_s = self._number(cv2.CAP_PROP_POS_MSEC) / 1000 - self._begins_s
+            if not self.read:  # a piece of a longer recording goes on with its time
+                self._begins_s, stamp_s = stamp_s, 0.0
             # Some files have no time stamps, or some that go back.
             self.time_s = stamp_s if stamp_s > self.time_s or not self.read else self.time_s + 1 / self.fps
             self.read += 1
@@ -89,7 +95,7 @@ def _opened(path: Path, max_megapixels: float) -> Iterator[_Video]:
         if not capture.isOpened() or not width or not height:
             raise ImageError("not a video that can be decoded")
         if width * height > max_megapixels * 1e6 or max(width, height) > _MAX_SIDE_PX:
-            raise ImageError(f"frames of {width:.0f} x {height:.0f} pixels are more than can be handled")
+            raise ImageError(f"frames of {width:.0f} x {height:.0f} pixels are more than {max_megapixels:g} megapixels")
         yield _Video(path, capture)
     finally:
         capture.release()
@@ -108,15 +114,16 @@ def scan_video(
 
     A face's p_fake is the interquartile mean over the frames it is in. Where the file ends before its header says, the
     result's error says so, and the verdict is that of what there is. annotated is a .mp4 or .webm to write every frame
-    to, the faces framed, without sound, at the mean of the video's frame rate; on_progress is told the share of the
-    work that is done. Stopped before all has been looked at, there is no result; later, annotated is not written.
+    to, the faces framed, without sound, at the mean of its frame rate; on_progress is told the share of the work that
+    is done. Stopped before all has been looked at, there is no result; stopped later, annotated is not written.
 
     Raises SourceError when annotated cannot be written.
     """
-    tracker, next_s, looked_at, shape = Tracker(), 0.0, 0, (0, 0)
+    next_s, looked_at, shape = 0.0, 0, (0, 0)
     passes = 2 if annotated else 1
     try:
         with _opened(path, detector.max_megapixels) as video:
+            tracker = Tracker(max_gap_s=max(MAX_GAP_S, _MISSED_LOOKS / min(fps, video.fps)))
             for time_s in video.times():
                 if stopped():
                     return None
@@ -129,7 +136,9 @@ def scan_video(
                 on_progress(min(video.read / max(video.frames, 1), 1) / passes)
             if not shape[0]:
                 raise ImageError("no frame of the video can be decoded")
-            cut_short = video.read < video.frames * (1 - _MISSING_SHARE) - 1
+            ends_s = video.time_s + 1 / video.fps
+            cut_short = ends_s < video.duration_s * (1 - _MISSING_SHARE) - 1 / video.fps
+            mean_fps = min(video.read / ends_s, _MAX_FPS)
             tracks = {track: _judged(track, detector, looked_at) for track in tracker.tracks}
             faces = gravest_first(tracks.values())
             result = VideoResult(
@@ -141,7 +150,7 @@ def scan_video(
                 width=shape[1],
                 height=shape[0],
                 fps=fps,
-                duration_s=round(video.time_s + 1 / video.fps, 2),
+                duration_s=round(ends_s, 2),
                 error=f"ends after {video.time_s:.1f} of {video.duration_s:.1f} s" if cut_short else None,
                 **detector.signed,
             )
@@ -151,6 +160,7 @@ def scan_video(
                     path,
                     tracks,
                     annotated,
+                    mean_fps,
                     detector.max_megapixels,
                     lambda share: on_progress(0.5 + share / 2),
                     stopped,
@@ -180,6 +190,7 @@ def _annotate(
     path: Path,
     tracks: dict[Track, TrackResult],
     target: Path,
+    fps: float,
     max_megapixels: float,
     on_progress: Callable[[float], None],
     stopped: Callable[[], bool],
@@ -197,7 +208,7 @@ def _annotate(
                 height, width = image.shape[:2]
                 if writer is None:
                     code = cv2.VideoWriter.fourcc(*_CODES[target.suffix.lower()])
-                    writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, code, video.fps, (width, height))
+                    writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, code, fps, (width, height))
                     if not writer.isOpened():
                         raise SourceError(f"cannot write {target}: this OpenCV writes no such video")
                 for track, face in tracks.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Protocol
 
 import cv2
@@ -51,6 +53,8 @@ class WindowView:
     def __init__(self) -> None:
         """Open the window; raises RuntimeMissingError where this OpenCV, or this machine, has none."""
         self.ended = False
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise RuntimeMissingError("there is no display for a window here; use --view browser or none")
         try:
             cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
         except cv2.error as error:

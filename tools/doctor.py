@@ -68,7 +68,7 @@ def _model(model: Path) -> Finding:
     try:
         bundle = load_bundle(model)
     except FacetellError as error:
-        return Finding("model", False, str(error), "install facetell again")
+        return Finding("model", False, str(error), "name another with --model, or install facetell again")
     return Finding("model", True, f"{bundle.identity}, {', '.join(bundle.classifiers)}; every file as it was made")
 
 

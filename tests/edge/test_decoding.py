@@ -77,7 +77,7 @@ def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyP
 def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded() -> None:
     content = encoded(four_colours(), "JPEG", progressive=True)
     scan = content[content.index(b"\xff\xda") : content.index(b"\xff\xda", content.index(b"\xff\xda") + 2)]
-    with pytest.raises(ImageError, match="more than 200 scans"):
+    with pytest.raises(ImageError, match=r"scans of .* a JPEG has about ten"):
         read_image(content[:-2] + scan * 300 + content[-2:])
 
 
@@ -105,5 +105,5 @@ def test_a_huge_jpeg_of_endless_scans_is_refused_as_well(tmp_path: Path) -> None
         if read:
             assert read_image(path).ndim == 3
         else:
-            with pytest.raises(ImageError, match="more than 200 scans"):
+            with pytest.raises(ImageError, match=r"scans of .* a JPEG has about ten"):
                 read_image(path)

@@ -130,7 +130,8 @@ def test_a_spoiled_model_never_reaches_the_runtime(copy: Path, data: st.DataObje
 def test_any_bytes_are_results_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rows.jsonl").write_bytes(content)
     with suppress(SourceError):
-        assert isinstance(finished(tmp_path / "rows.jsonl", {"model": "a", "rule": "b"}), set)
+        known, failed = finished(tmp_path / "rows.jsonl", {"model": "a", "rule": "b"})
+        assert failed <= len(known)
 
 
 @SETTINGS

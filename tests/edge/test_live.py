@@ -239,6 +239,21 @@ def test_ctrl_c_ends_a_camera_in_the_browser(clip: Path) -> None:
     assert process.wait(20) in (130, 0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="windows need no display elsewhere")
+def test_a_window_without_a_display_is_one_line(clip: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(["camera", "--source", str(clip), "--view", "window"]) == 1
+    assert "there is no display for a window here; use --view browser" in capsys.readouterr().err
+
+
+def test_frames_that_cannot_be_saved_are_told_at_once(clip: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").touch()
+    folder = str(tmp_path / "file" / "fakes")
+    assert run(["camera", "--source", str(clip), "--view", "none", "--save-fakes", folder]) == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="cameras have no names elsewhere")
 def test_a_camera_that_is_not_there_is_one_line(capsys) -> None:
     assert run(["camera", "--source", "7"]) == 1

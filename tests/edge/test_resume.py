@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 
 from facetell.edge.bundle import DEFAULT_BUNDLE, MANIFEST
+from facetell.edge.files import GrowingFile
 from facetell.tools.cli import run
 
 from ..pictures import write_video
 
 FACETELL = [sys.executable, "-m", "facetell.tools.cli"]
-DONE, FAILED, USAGE = 0, 1, 2
+DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
 FILES = 60
 
 
@@ -119,12 +120,42 @@ def test_a_video_is_not_gone_on_with_at_another_rate(portrait: np.ndarray, tmp_p
     assert "fps was 5.0, is 2.0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ['{"path": "a.jpg"}\n', "path,status\n", "[]\n", "\n", "\0\0\n", '{"path"\n'])
+@pytest.mark.parametrize(
+    "content", ['{"path": "a.jpg"}\n', "[" * 100_000 + "\n", "path,status\n", "[]\n", "\n", "\0\0\n", '{"path"\n']
+)
 def test_what_is_no_result_is_not_gone_on_with(content: str, folder: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "out.jsonl").write_text(content)
     assert run(["scan", str(folder), "-o", str(tmp_path / "out.jsonl"), "--resume"]) == FAILED
     assert "no result of a scan" in capsys.readouterr().err
     assert (tmp_path / "out.jsonl").read_text() == content
+
+
+@pytest.mark.parametrize("content", ['{"my": "only copy"}', "precious notes", '{"path', '{"path": "a.jpg", "sta'])
+def test_only_what_begins_like_a_row_is_cut_off(content: str, folder: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "out.jsonl").write_text(content)
+    is_torn = content.startswith('{"path')
+    assert run(["scan", str(folder / "00.jpg"), "-o", str(tmp_path / "out.jsonl"), "--resume"]) == (0 if is_torn else 1)
+    assert ((tmp_path / "out.jsonl").read_text() == content) == (not is_torn)
+
+
+def test_files_that_failed_before_are_not_forgotten(folder: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    output = tmp_path / "out.jsonl"
+    assert run(["scan", str(tmp_path / "bad.jpg"), "-o", str(output)]) == SOME_FAILED
+    assert (
+        run(["scan", str(tmp_path / "bad.jpg"), str(folder / "00.jpg"), "-o", str(output), "--resume"]) == SOME_FAILED
+    )
+    assert "1 were done before, 1 of them not read" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked on Windows")
+def test_two_scans_do_not_write_one_file(folder: Path, tmp_path: Path, capsys) -> None:
+    output = tmp_path / "out.jsonl"
+    first = GrowingFile(output)
+    first.write(b"")
+    assert run(["scan", str(folder / "00.jpg"), "-o", str(output), "--resume"]) == FAILED
+    assert "is being written by another scan" in capsys.readouterr().err
+    first.close()
 
 
 @pytest.mark.parametrize("output", [[], ["-o", "out.csv"], ["-o", "out.json"], ["-o", "-"]], ids=" ".join)

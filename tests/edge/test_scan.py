@@ -1,6 +1,7 @@
 """Which files a scan is of."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,35 @@ def test_linked_folders_are_entered_once_where_asked(tmp_path: Path) -> None:
     (tmp_path / "pictures" / "round").symlink_to(tmp_path / "pictures")
     found = expand_paths([tmp_path / "pictures"], follow_links=True)
     assert [path.relative_to(tmp_path).as_posix() for path in found] == ["pictures/again/a.jpg", "pictures/b.jpg"]
+
+
+def test_folders_may_be_nested_deeper_than_python(tmp_path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(tmp_path)  # a whole path may not be longer than 4,096 bytes
+    try:
+        for _ in range(1500):
+            Path("d").mkdir()
+            os.chdir("d")
+        Path("deep.jpg").touch()
+        os.chdir(tmp_path)
+        Path("zz.jpg").touch()
+        found = list(expand_paths([Path()]))
+        assert [path.name for path in found] == ["deep.jpg", "zz.jpg"]
+    finally:
+        os.chdir(here)
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # shutil goes only as deep as Python
+
+
+def test_what_is_named_twice_comes_once(tmp_path: Path) -> None:
+    touch(tmp_path, "d/a.jpg", "d/b.jpg")
+    named = [tmp_path / "d", tmp_path / "d" / "a.jpg", tmp_path / "d" / ".." / "d" / "a.jpg", tmp_path / "d" / "*.jpg"]
+    assert [path.name for path in expand_paths(named)] == ["a.jpg", "b.jpg"]
+
+
+def test_a_path_that_cannot_be_one_is_passed_on(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    listed = [tmp_path / "a.jpg", tmp_path / ("x" * 300), tmp_path / "a.jpg" / "b.jpg"]
+    assert list(expand_paths([], listed)) == listed
 
 
 def test_a_missing_path_is_refused_before_anything_is_scanned(tmp_path: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from facetell.edge.detector import Detector
 from facetell.edge.scan import scan_files
+
+from ..pictures import write_video
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,21 @@ def test_a_scan_can_be_stopped(after: int, pictures: list[Path], detector: Detec
     for result in scan_files(itertools.repeat(pictures[-2]), detector, workers=2, stopped=lambda: len(seen) >= after):
         seen.append(result)
     assert after <= len(seen) <= after + 2 * 32 + 2  # what two workers had done by then
+
+
+def test_what_is_done_behind_a_video_that_is_stopped_comes(
+    pictures: list[Path], portrait: np.ndarray, detector: Detector, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "long.avi", [cv2.resize(portrait, (1280, 960))] * 300, "MJPG")
+    started = time.monotonic()
+    results = scan_files(
+        [video, *[pictures[-2]] * 10],
+        detector,
+        workers=2,
+        fps=100,
+        stopped=lambda: time.monotonic() - started > 2,
+    )
+    assert [Path(result.path).name for result in results] == [pictures[-2].name] * 10
 
 
 def test_a_scan_that_waits_for_paths_can_be_stopped(detector: Detector) -> None:

@@ -36,6 +36,23 @@ def test_what_has_a_face_is_copied_by_verdict(verdict: str, tmp_path: Path) -> N
     assert path.read_text() == "one"
 
 
+def test_names_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ("\N{PILE OF POO}" * 62 + "x.jpg")  # 253 bytes, of 255
+    path.write_text("one")
+    list(sort_copies([result(path, "real")], tmp_path / "out"))
+    assert (tmp_path / "out" / "real" / path.name).read_text() == "one"
+
+
+def test_pictures_are_not_looked_for_among_their_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    written(tmp_path / "pictures", a="one")
+    monkeypatch.chdir(tmp_path)
+    for named in ("pictures", "pictures/*", "pic*"):
+        assert run(["scan", named, "--copy-to", "pictures/sorted"]) == 2, named
+        assert "is where pictures are looked for" in capsys.readouterr().err
+
+
 def test_two_of_a_name_are_both_kept_and_one_picture_is_kept_once(tmp_path: Path) -> None:
     (first,), (second,), (again,) = (
         written(tmp_path / folder, a=text) for folder, text in [("x", "one"), ("y", "two"), ("z", "one")]

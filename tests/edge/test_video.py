@@ -125,6 +125,16 @@ def slow_down(video: Path, *, after: int, factor: int) -> None:
     video.write_bytes(longer)
 
 
+@pytest.mark.parametrize(("video_fps", "fps"), [(10, 0.4), (0.5, 5)], ids=["looked at seldom", "of few frames"])
+def test_a_face_is_one_however_seldom_it_is_looked_at(
+    video_fps: float, fps: float, detector: Detector, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "clip.avi", [portrait] * round(8 * max(video_fps, 1)), "MJPG", fps=video_fps)
+    result = scan_video(video, detector, fps=fps)
+    assert result
+    assert (len(result.faces), result.verdict) == (1, "real")
+
+
 def test_a_face_has_the_score_of_its_frames(
     detector: Detector, portrait: np.ndarray, forged: np.ndarray, tmp_path: Path
 ) -> None:
@@ -252,6 +262,8 @@ def test_annotated_frames_have_boxes_where_the_face_is(
         (["clip.mp4", "clip.mp4", "--annotate", "out.mp4"], 2),
         ([".", "--annotate", "out.mp4"], 2),
         (["a.jpg", "--annotate", "out.mp4"], 2),
+        (["clip.mp4", "--watch", ".", "--annotate", "out.mp4"], 2),
+        (["clip.mp4", "-o", "rows.jsonl", "--resume", "--annotate", "out.mp4"], 2),
         (["clip.mp4", "--fps", "0"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -299,7 +311,7 @@ def test_a_pipe_is_not_waited_for(detector: Detector, tmp_path: Path) -> None:
     assert "no file" in (scan_video(tmp_path / "pipe.mp4", detector).error or "")
 
 
-def test_a_place_that_cannot_be_written_ends_the_scan(portrait: np.ndarray, tmp_path: Path, capsys) -> None:
+def test_a_place_that_cannot_be_written_is_told_before_the_scan(portrait: np.ndarray, tmp_path: Path, capsys) -> None:
     video = write_video(tmp_path / "clip.mp4", [portrait] * 5)
     (tmp_path / "file").touch()
     assert run(["scan", str(video), "--annotate", str(tmp_path / "file" / "out.mp4")]) == 1
