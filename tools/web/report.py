@@ -43,7 +43,7 @@ class _Page(FPDF):
     def words(self, text: str, size: float = 9, style: str = "", colour: tuple[int, int, int] = (0, 0, 0)) -> None:
         self.set_font("Helvetica", style, size)
         self.set_text_color(*colour)
-        self.multi_cell(_WIDTH_MM, size * 0.5, _latin(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(_WIDTH_MM, size * 0.5, _latin(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def picture(self, image: np.ndarray, high_mm: float) -> None:
         height, width = image.shape[:2]
