@@ -20,6 +20,9 @@ from .errors import RuntimeMissingError, SourceError
 
 PICAMERA2 = "picamera2"
 _RETRY_S = 1.0
+_OPEN_TIMEOUT_MS = 5_000
+_READ_TIMEOUT_MS = 3_000  # OpenCV would wait for half a minute
+_HLS_TIMEOUT_MS = 15_000  # HLS comes in pieces of some seconds
 _PI_SIZE = (1280, 720)
 
 
@@ -188,7 +191,9 @@ def _open(source: str) -> _Device:
     if source == PICAMERA2:
         return _PiCamera()
     if "://" in source:
-        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG)
+        read_ms = _HLS_TIMEOUT_MS if ".m3u8" in source else _READ_TIMEOUT_MS
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
+        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts)
         if not capture.isOpened():
             raise SourceError(f"{source} gives no stream; wanted the address of an MJPEG, RTSP or HLS stream")
         return _Capture(capture)
