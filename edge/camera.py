@@ -60,6 +60,7 @@ class Camera:
         stops later is opened again and again until it comes back.
         """
         self.source = source
+        self._is_file = Path(source).is_file()
         self.ended = False
         """A file is at its end."""
         self.lost = False
@@ -99,7 +100,7 @@ class Camera:
                 self._device.close()
                 self._device = None
             with self._news:
-                self.lost, self.ended = True, Path(self.source).is_file()
+                self.lost, self.ended = True, self._is_file
                 self._news.notify_all()
             if self.ended:
                 return
