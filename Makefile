@@ -23,7 +23,7 @@ fuzz: .venv/ready  ## try FUZZ_S seconds of inputs that nobody has thought of on
 	.venv/bin/python $(PIP) -e ".[fuzz]"
 	@for target in picture bundle zip results manifest; do echo "$$target"; \
 	    .venv/bin/python -m tests.fuzz $$target build/fuzz/$$target -artifact_prefix=build/fuzz/$$target- \
-	    -max_total_time=$(FUZZ_S) -rss_limit_mb=1024 -timeout=5 -verbosity=0 || exit 1; done
+	    -max_total_time=$(FUZZ_S) -rss_limit_mb=512 -timeout=5 -verbosity=0 || exit 1; done
 
 # The emulated Raspberry Pis need root on Debian, mmdebstrap, and half an hour.
 pi: .venv/ready  ## pass the tests of the edge on emulated Raspberry Pis, with tflite-runtime and with ai-edge-litert

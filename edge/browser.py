@@ -59,10 +59,17 @@ _PAGE = """<!doctype html>
 </script>
 </html>
 """
-_POLICY = (
-    "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-)
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self' data:; connect-src 'self'; "
+        "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_FROM_HERE = ("same-origin", "none")  # not same-site, which is every port of localhost, whoever listens there
 
 
 class _Server(ThreadingHTTPServer):
@@ -85,6 +92,8 @@ class BrowserView:
 
     def __init__(self, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
         """Listen; port 0 takes a free one. Raises SourceError when the address cannot be listened on."""
+        if not host:  # to a socket this is everywhere
+            raise SourceError("--host is empty; give 127.0.0.1 for this machine alone, 0.0.0.0 for all")
         self._news = threading.Condition()
         self._number, self._jpeg, self._state = 0, b"", json.dumps(_NOTHING_YET).encode()
         self._closed = False
@@ -138,6 +147,9 @@ class BrowserView:
                     # A page of somebody else's, whose name was pointed at this machine, would read the camera.
                     self.send_error(403, "only for this machine")
                     return
+                if self.headers.get("Sec-Fetch-Site", "none") not in _FROM_HERE:
+                    self.send_error(403, "not for other pages; type the address")
+                    return
                 answers: dict[str, Callable[[], None]] = {
                     "/": lambda: self._answer("text/html; charset=utf-8", _PAGE.encode()),
                     "/state": lambda: self._answer("application/json", view._state),
@@ -145,20 +157,22 @@ class BrowserView:
                 }
                 answers.get(self.path, lambda: self.send_error(404))()
 
+            def end_headers(self) -> None:
+                """Give every answer, errors too, what keeps pages of others from showing it."""
+                for name, value in _HEADERS.items():
+                    self.send_header(name, value)
+                super().end_headers()
+
             def _answer(self, kind: str, content: bytes) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
-                self.send_header("Cache-Control", "no-store")
-                self.send_header("Content-Security-Policy", _POLICY)
-                self.send_header("X-Content-Type-Options", "nosniff")
                 self.end_headers()
                 self.wfile.write(content)
 
             def _stream(self) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
-                self.send_header("Cache-Control", "no-store")
                 self.end_headers()
                 number = 0
                 try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import lzma
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from .calibration import Calibration, ErrorRate, Thresholds
 from .errors import ModelError
@@ -22,6 +22,8 @@ LABELS_FILE = "labels.txt"
 CARD = "MODEL_CARD.md"
 PRECISIONS = ("float32", "float16", "int8")
 MAX_FILE_BYTES = 64 * 2**20
+MAX_MANIFEST_BYTES = 2**20
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks the others whole, however little is asked for
 
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "default"
 """The model that ships with facetell; models/ stands beside edge/ in a checkout and in an installation alike."""
@@ -87,7 +89,7 @@ def load_bundle(path: Path = DEFAULT_BUNDLE) -> Bundle:
     try:
         if path.is_dir():
             return _load(path, lambda name: _read_file(path / name))
-        if not path.exists():
+        if not path.is_file():  # a pipe would be waited on for ever
             raise ModelError(f"there is no model at {path}; wanted a bundle's folder or zip (see: facetell export)")
         if path.suffix == ".tflite":
             raise ModelError(f"{path} is one file of a bundle; give the folder it is in")
@@ -97,13 +99,16 @@ def load_bundle(path: Path = DEFAULT_BUNDLE) -> Bundle:
     except ModelError:
         raise
     # A damaged, encrypted or oddly packed zip, a manifest nested beyond reason, a path that is none.
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path} is not a bundle; wanted a folder or zip with a {MANIFEST}: {error}") from error
 
 
 def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
     try:
-        manifest = json.loads(read(MANIFEST))
+        content = read(MANIFEST)
+        if len(content) > MAX_MANIFEST_BYTES:  # the values take many times the memory of their JSON
+            raise ModelError(f"{path}/{MANIFEST} is larger than {MAX_MANIFEST_BYTES >> 20} MiB; refused")
+        manifest = json.loads(content)
     except (OSError, KeyError) as error:
         raise ModelError(f"{path} is not a bundle: it has no readable {MANIFEST}") from error
     except ValueError as error:
@@ -132,7 +137,7 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
                     precision=precision,
                     file=entry["file"],
                     sha256=entry["sha256"],
-                    size_bytes=int(entry["size_bytes"]),
+                    size_bytes=int(_number(entry["size_bytes"], 0, MAX_FILE_BYTES)),
                     calibration=_calibration(entry["temperature"], entry["bias"]),
                     content=_checked(path, read, entry["file"], entry["sha256"]),
                 )
@@ -184,9 +189,10 @@ def _checked(path: Path, read: Callable[[str], bytes], name: str, sha256: str) -
 
 
 def _read_file(path: Path) -> bytes:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB; refused")
-    return path.read_bytes()
+    if not path.is_file():  # a device or a pipe need never end
+        raise FileNotFoundError(path)
+    with path.open("rb") as file:
+        return _read(file, str(path), path.stat().st_size)
 
 
 def _root_in_zip(archive: zipfile.ZipFile) -> str:
@@ -197,6 +203,15 @@ def _root_in_zip(archive: zipfile.ZipFile) -> str:
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > MAX_FILE_BYTES:
-        raise ModelError(f"{archive.filename}: {name} is larger than {MAX_FILE_BYTES >> 20} MiB; refused")
-    return archive.read(name)
+    member = archive.getinfo(name)
+    if member.compress_type not in _PACKINGS:
+        raise ModelError(f"{archive.filename}: {name} is neither stored nor deflated; make the zip anew with: zip -r")
+    with archive.open(member) as file:
+        return _read(file, f"{archive.filename}: {name}", member.file_size)
+
+
+def _read(file: IO[bytes], name: str, size_bytes: int) -> bytes:
+    """Return no more than the size that was claimed, whatever there is."""
+    if size_bytes > MAX_FILE_BYTES:
+        raise ModelError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB; refused")
+    return file.read(size_bytes)

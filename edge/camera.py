@@ -20,6 +20,9 @@ from .errors import RuntimeMissingError, SourceError
 
 PICAMERA2 = "picamera2"
 _RETRY_S = 1.0
+_OPEN_TIMEOUT_MS = 5_000
+_READ_TIMEOUT_MS = 3_000  # OpenCV would wait for half a minute
+_HLS_TIMEOUT_MS = 15_000  # HLS comes in pieces of some seconds
 _PI_SIZE = (1280, 720)
 
 
@@ -57,6 +60,7 @@ class Camera:
         stops later is opened again and again until it comes back.
         """
         self.source = source
+        self._is_file = Path(source).is_file()
         self.ended = False
         """A file is at its end."""
         self.lost = False
@@ -96,7 +100,7 @@ class Camera:
                 self._device.close()
                 self._device = None
             with self._news:
-                self.lost, self.ended = True, Path(self.source).is_file()
+                self.lost, self.ended = True, self._is_file
                 self._news.notify_all()
             if self.ended:
                 return
@@ -188,7 +192,9 @@ def _open(source: str) -> _Device:
     if source == PICAMERA2:
         return _PiCamera()
     if "://" in source:
-        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG)
+        read_ms = _HLS_TIMEOUT_MS if ".m3u8" in source else _READ_TIMEOUT_MS
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
+        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, timeouts)
         if not capture.isOpened():
             raise SourceError(f"{source} gives no stream; wanted the address of an MJPEG, RTSP or HLS stream")
         return _Capture(capture)

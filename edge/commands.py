@@ -243,8 +243,12 @@ def camera(
         with closing(Camera(source)) as opened, closing(open_view(view, host, port)) as shown:
             if not quiet:
                 click.echo(shown.greeting, err=True)
+            lost = False
             for look in live.looks(opened, detector, lambda: bool(interrupted) or shown.ended):
                 shown.show(look)
+                if opened.lost != lost and not (opened.ended or quiet):
+                    lost = opened.lost
+                    click.echo("the camera is gone; waiting for it" if lost else "the camera is back", err=True)
                 for event in look.events:
                     if jsonl:
                         click.echo(live.as_line(event))

@@ -131,7 +131,7 @@ class Picture:
         try:
             return Image.open(io.BytesIO(self._content), formats=_formats())
         except Image.UnidentifiedImageError:
-            if _is_heif(self._content):
+            if _is_heif(self._content) and "HEIF" not in _formats():
                 raise ImageError("a HEIC picture; to read these run: pip install pillow-heif") from None
             raise
 

@@ -25,6 +25,7 @@ _MIN_SIGHTINGS = 3  # before which nothing but uncertain is said
 _STEADY_S = 1.0  # how long a new verdict must hold, at each of at least so many looks
 _AVERAGED = 0.9  # how much of the shown rates is what they were before
 _WAIT_S = 0.5
+_FROZEN_S = 2.0  # how old the newest frame may be before it says nothing of what is there now
 
 
 @dataclass(frozen=True)
@@ -122,19 +123,20 @@ class Watcher:
 def looks(camera: Camera, detector: Detector, stopped: Callable[[], bool] = lambda: False) -> Iterator[Look]:
     """Yield a look at the newest frame, again and again, until stopped or a file ends; others are passed over.
 
-    While the camera gives nothing, looks without a picture come now and then; one in which all faces leave is the last.
+    While nothing new comes, looks without a picture come now and then; one in which all faces leave is the last.
     """
     watcher = Watcher(detector.verdict)
-    after, per_s, latency_ms, looked_at = 0, 0.0, 0.0, time.monotonic()
+    after, per_s, latency_ms = 0, 0.0, 0.0
+    taken_at = looked_at = time.monotonic()
     while not stopped():
         frame: Frame | None = camera.newest(after, _WAIT_S)
         if frame is None:
             if camera.ended:
                 break
-            if camera.lost:
+            if camera.lost or time.monotonic() - taken_at > _FROZEN_S:
                 yield Look(None, [], watcher.leave(time.monotonic()), 0.0, 0.0)
             continue
-        after = frame.number
+        after, taken_at = frame.number, frame.time_s
         faces, events = watcher.look(frame.time_s, detector.detect(frame.image))
         now = time.monotonic()
         per_s = _averaged(per_s, 1 / max(now - looked_at, 1e-6))

@@ -25,7 +25,7 @@ class Finding:
 
     name: str
     works: bool | None
-    """None where it is missing but not needed for scans of files."""
+    """None where it is missing, or does not work, and no scan of files needs it."""
     said: str
     advice: str = ""
 
@@ -98,11 +98,16 @@ def _heif() -> Finding:
     return Finding("HEIC", None, "not read", "pip install pillow-heif")
 
 
+def _devices() -> list[str]:
+    """Return what may be cameras."""
+    return sorted(str(path) for path in Path("/dev").glob("video*")) if sys.platform == "linux" else ["0"]
+
+
 def _camera() -> Finding:
-    devices = sorted(str(path) for path in Path("/dev").glob("video*")) if sys.platform == "linux" else ["0"]
+    devices = _devices()
     if not devices:
         return Finding("camera", None, "none", "plug one in; for a Raspberry Pi's own: apt install python3-picamera2")
-    # The first that gives a picture: a Raspberry Pi's codecs, say, are such devices, too.
+    # The first that gives a picture; none has to: a Raspberry Pi's codecs, say, are such devices, too.
     code = """
 import sys
 from facetell.edge.camera import Camera
@@ -120,7 +125,7 @@ for name in sys.argv[1:]:
 sys.exit(reasons[0])
 """
     worked, said = _tried(code, *devices)
-    return Finding("camera", worked, said, "" if worked else "see docs/raspberry-pi.md")
+    return Finding("camera", worked or None, said, "" if worked else "for cameras, see docs/raspberry-pi.md")
 
 
 def _tried(code: str, *arguments: str) -> tuple[bool, str]:

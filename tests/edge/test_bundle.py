@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -155,11 +157,56 @@ def test_a_folder_in_place_of_a_file_is_named(folder: Path) -> None:
         load_bundle(folder)
 
 
-def test_a_file_of_absurd_size_is_not_read(folder: Path) -> None:
-    with (folder / "int8.tflite").open("r+b") as file:
-        file.truncate(65 * 2**20)
-    with pytest.raises(ModelError, match=r"int8\.tflite is larger than 64 MiB"):
-        load_bundle(folder)
+@pytest.mark.parametrize(("name", "mib"), [("int8.tflite", 64), ("model.json", 1)])
+@pytest.mark.parametrize(
+    "packed",
+    [lambda folder: folder, lambda folder: zipped(folder, compression=zipfile.ZIP_DEFLATED)],
+    ids=["folder", "zip"],
+)
+def test_a_file_of_absurd_size_is_not_read(packed, name: str, mib: int, folder: Path) -> None:
+    with (folder / name).open("ab") as file:
+        file.write(b" " * mib * 2**20)
+    with pytest.raises(ModelError, match=rf"{name} is larger than {mib} MiB"):
+        load_bundle(packed(folder))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_claims_less_than_it_holds_does_not_fill_the_memory(compression: int, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("model.json", bytes(32 * 2**20))
+    content = bytearray(path.read_bytes())
+    size = content.rindex(b"PK\1\2") + 24
+    content[size : size + 4] = (1000).to_bytes(4, "little")
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=r"bomb\.zip"):
+            load_bundle(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+ENDLESS = {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero")} if os.name == "posix" else {}
+
+
+@pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("name", ["", "model.json", "int8.tflite"])
+def test_what_never_ends_is_not_waited_for(name: str, make: Callable[[Path], None], folder: Path) -> None:
+    path = folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    make(path)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom resource import RLIMIT_AS, setrlimit\n"
+        "from facetell.edge.bundle import load_bundle\nfrom facetell.edge.errors import ModelError\n"
+        "setrlimit(RLIMIT_AS, (2**31, 2**31))\n"
+        "try: load_bundle(Path(sys.argv[1]))\nexcept ModelError as error: sys.exit(f'refused: {error}')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.startswith("refused: ")
+    assert str(folder) in done.stderr
+    assert name in done.stderr
 
 
 # Manifests that are not
@@ -223,6 +270,7 @@ def test_a_manifest_of_another_shape_is_refused(keys, value, folder: Path, manif
         (("face", "margin_ratio"), 0),
         (("face", "margin_ratio"), float("nan")),
         (("input", "size"), 0),
+        *((("files", "float32", "size_bytes"), float(size)) for size in ("inf", "nan", "-1")),
     ],
     ids=lambda value: ".".join(value) if isinstance(value, tuple) else repr(value),
 )

@@ -6,13 +6,17 @@ import io
 import json
 import shutil
 from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from facetell.edge.bundle import DEFAULT_BUNDLE, MANIFEST, load_bundle
 from facetell.edge.errors import DatasetError, ImageError, ModelError, SourceError
@@ -21,7 +25,7 @@ from facetell.edge.manifest import read_manifest
 from facetell.edge.results import finished
 
 SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-FORMATS = {
+FORMATS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 80},
     "progressive": {"format": "JPEG", "progressive": True},
     "PNG": {},
@@ -30,8 +34,14 @@ FORMATS = {
     "TIFF": {"compression": "tiff_lzw"},
     "GIF": {},
 }
+if features.check("avif"):
+    FORMATS["AVIF"] = {}
+if find_spec("pillow_heif"):
+    import_module("pillow_heif").register_heif_opener()
+    FORMATS["HEIF"] = {}
 
 
+@cache
 def encoded(format: str) -> bytes:
     options = dict(FORMATS[format])
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
@@ -63,11 +73,14 @@ def test_a_spoiled_picture_is_pixels_or_a_reason(format: str, data: st.DataObjec
         assert pixels.size <= 3e6
 
 
+@pytest.mark.parametrize("format", FORMATS)
 @SETTINGS
-@given(content=st.binary(max_size=200))
-def test_any_bytes_are_no_picture_or_one(content: bytes) -> None:
+@given(kept=st.floats(0, 1), rest=st.binary(max_size=200))
+def test_any_bytes_after_a_sound_start_are_no_picture_or_one(format: str, kept: float, rest: bytes) -> None:
+    """The start has at least the magic number, without which nothing is decoded."""
+    content = encoded(format)
     with suppress(ImageError):
-        assert Picture(content, max_megapixels=1).decode().ndim == 3
+        assert Picture(content[: max(16, int(kept * len(content)))] + rest, max_megapixels=1).decode().ndim == 3
 
 
 JSON = st.recursive(

@@ -31,6 +31,17 @@ def test_a_changed_model_is_found_and_said(tmp_path: Path, capsys: pytest.Captur
     assert any("FAILS" in line and "float32.tflite differs" in line for line in lines)
 
 
+def test_a_device_that_gives_no_picture_is_said_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a Raspberry Pi's codecs do, on one without a camera."""
+    monkeypatch.setattr("facetell.tools.doctor._devices", lambda: ["/dev/null"])
+    assert run(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "/dev/null gives no picture" in said
+    assert "docs/raspberry-pi.md" in said
+
+
 @pytest.mark.parametrize("runtime", ["tflite-runtime", "ai-edge-litert"])
 def test_a_runtime_that_is_not_installed_is_named(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("facetell.tools.doctor.installed_runtimes", list)
