@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import gradio as gr
-import numpy as np
 
 from ...edge.errors import FacetellError
 from ...edge.explain import MEANING
 from ...edge.images import SUFFIXES, read_image
 from ...edge.live import Look, Watcher, drawn
-from ...edge.results import FileResult, write_results
 from ...edge.video import SUFFIXES as VIDEOS
 from .history import History
-from .pieces import TITLE, figures_of, links, pictures_of, table_of_entries, table_of_faces, table_of_files
+from .pieces import TITLE, figures_of, links, pictures_of, table_of_entries, table_of_files, video_of
 from .scorer import Scored, Scorer
 from .shown import Shown
 from .texts import DEEPFAKES, LIMITS
@@ -154,34 +148,26 @@ def _batch(page: _Page) -> None:
 
 
 def _video(page: _Page) -> None:
-    file = gr.File(label="Drop a video here, or click", file_types=sorted(VIDEOS), height=140)
-    figures, faces = gr.HTML(), gr.HTML()
-    video = gr.Video(label="Faces, followed", interactive=False, visible=False)
-    data = gr.DownloadButton("JSON", visible=False)
+    file = gr.File(show_label=False, file_types=sorted(VIDEOS), height=150)
+    figures, shown = gr.HTML(), gr.HTML()
 
-    def score(path: str | None, progress: gr.Progress = gr.Progress()) -> list[Any]:
-        nothing = gr.update(visible=False)
+    def score(path: str | None, progress: gr.Progress = gr.Progress()) -> list[str]:
         if path is None:
-            return ["", "", nothing, nothing]
-        annotated = _place("annotated.webm")
-        try:
-            result = page.scorer.video(
-                Path(path), Path(path).name, annotated, lambda share: progress(share, desc="Watching")
-            )
-        except FacetellError as error:
-            raise gr.Error(str(error)) from error
-        finally:
-            Path(path).unlink(missing_ok=True)
-        if page.history:
-            page.history.add(result.path, result, _first_frame(annotated))
-        return [
-            figures_of(result),
-            table_of_faces(result),
-            gr.update(value=str(annotated), visible=True) if annotated.exists() else nothing,
-            gr.update(value=_saved("result.json", _written([result], "json")), visible=result.status == "ok"),
-        ]
+            return ["", ""]
 
-    file.change(score, file, [figures, faces, video, data], api_name="video")
+        def tell(share: float) -> None:
+            progress(share, desc="Watching")
+
+        upload = Path(path)
+        try:
+            scored = page.scorer.video(upload, upload.name, tell)
+        finally:
+            upload.unlink(missing_ok=True)
+        if page.history:
+            page.history.add(scored.name, scored.result, scored.framed())
+        return [figures_of(scored.result), video_of(scored, page.shown.keep([scored]))]
+
+    file.change(score, file, [figures, shown], api_name="video")
 
 
 def _webcam(page: _Page) -> None:
@@ -261,31 +247,8 @@ def _about(scorer: Scorer) -> str:
     bundle = scorer.bundle
     return (
         f"### The model\n\n`{bundle.identity}`, {bundle.backbone}, {bundle.input_size_px} x {bundle.input_size_px} "
-        f"pixels of each face. Trained on {', '.join(bundle.trained_on)}. {bundle.license}.\n\n### Limits\n\n{LIMITS}\n\n"
+        f"pixels of each face. Trained on {', '.join(bundle.trained_on)}. {bundle.license}.\n\n"
+        f"### Limits\n\n{LIMITS}\n\n"
         "### For programs\n\n```sh\ncurl -F file=@photo.jpg http://localhost:7860/v1/score\n```\n\n"
         "What it takes and gives is in [/v1/openapi.json](/v1/openapi.json).\n\n### Where it looked\n\n" + MEANING
     )
-
-
-def _written(results: Sequence[FileResult], format: str) -> bytes:
-    file = io.StringIO(newline="")
-    write_results(results, format, file)
-    return file.getvalue().encode("utf-8", "surrogateescape")
-
-
-def _place(name: str) -> Path:
-    """Return a new path where Gradio keeps its files, and deletes them."""
-    return Path(tempfile.mkdtemp(prefix="facetell-")) / name
-
-
-def _saved(name: str, content: bytes) -> str:
-    path = _place(name)
-    path.write_bytes(content)
-    return str(path)
-
-
-def _first_frame(video: Path) -> np.ndarray | None:
-    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
-    read, frame = capture.read()
-    capture.release()
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if read else None

@@ -6,10 +6,10 @@ import base64
 import html
 from collections.abc import Sequence
 
-import gradio as gr
+from gradio.themes import Base, Soft
 
 from ...edge.explain import MEANING
-from ...edge.results import FileResult, VideoResult
+from ...edge.results import FileResult, TrackResult
 from .history import Entry
 from .scorer import Scored
 from .texts import in_words
@@ -25,6 +25,7 @@ STYLE = """
 .faces th, .faces td {text-align: left; padding: .3rem .5rem; border-bottom: 1px solid var(--border-color-primary)}
 .pictures figure {margin: 0 0 1rem} .pictures img {width: 100%; border-radius: .75rem}
 .pictures figcaption {font-size: .85rem; color: var(--body-text-color-subdued)}
+.video {max-width: 100%; max-height: 70vh; border-radius: .75rem}
 .links {display: flex; gap: .75rem; margin: .5rem 0; flex-wrap: wrap}
 .links a {border: 1px solid var(--border-color-primary); border-radius: .5rem; padding: .4rem .9rem;
   text-decoration: none; color: inherit}
@@ -59,10 +60,10 @@ TITLE = """
 """
 
 
-def theme() -> gr.themes.Base:
+def theme() -> Base:
     """Return a theme whose fonts are those of the reader's system, so that none is fetched."""
     fonts = ("system-ui", "sans-serif")
-    return gr.themes.Soft(primary_hue="blue", font=fonts, font_mono=("ui-monospace", "monospace"))
+    return Soft(primary_hue="blue", font=fonts, font_mono=("ui-monospace", "monospace"))
 
 
 def figures_of(result: FileResult) -> str:
@@ -103,12 +104,20 @@ def links(name: str, threshold: float | None) -> str:
     return f'<div class="links">{links}</div>'
 
 
-def table_of_faces(result: VideoResult) -> str:
-    """Return the faces of a video."""
+def video_of(scored: Scored, name: str) -> str:
+    """Return a video with its faces framed, a table of them, and links to the files, of a batch of one."""
+    if scored.video_webm is None:
+        return ""
+    video = f'<video class="video" controls src="/shown/{name}/faces.webm"></video>'
+    return f"{video}{_table_of_faces(scored.result)}{links(name, None)}"
+
+
+def _table_of_faces(result: FileResult) -> str:
+    faces = [face for face in result.faces if isinstance(face, TrackResult)]
     rows = "".join(
         f"<tr><td>{number}</td><td>{face.verdict}</td><td>{face.p_fake:.1%}</td>"
         f"<td>{face.start_s:.1f} to {face.end_s:.1f} s</td><td>{face.best_s:.1f} s</td></tr>"
-        for number, face in enumerate(result.faces, start=1)
+        for number, face in enumerate(faces, start=1)
     )
     head = "<tr><th>face</th><th>verdict</th><th>p(fake)</th><th>seen</th><th>best at</th></tr>"
     return f'<table class="faces">{head}{rows}</table>' if rows else ""

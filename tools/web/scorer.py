@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,12 +39,16 @@ class Scored:
     """What was scored of each face, (S, S, 3) uint8 RGB."""
     evidence: Sequence[np.ndarray] = ()
     """What each place of it adds, (h, w); nothing where the model cannot tell."""
+    video_webm: bytes | None = None
+    """The video with its faces framed; picture_jpeg is then its first frame."""
 
     def framed(self) -> np.ndarray | None:
         """Return the picture with its faces framed, (H, W, 3) uint8 RGB."""
         if self.picture_jpeg is None:
             return None
         picture = cv2.imdecode(np.frombuffer(self.picture_jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if self.video_webm is not None:  # they are framed already
+            return picture
         scale = picture.shape[1] / (self.result.width or picture.shape[1])
         for face in self.result.faces:
             draw_face(picture, _scaled(face.box_xyxy, scale), face.verdict, face.p_fake)
@@ -91,14 +96,11 @@ class Scorer:
 
     def picture(self, path: Path, name: str, *, shown: bool = True) -> Scored:
         """Return what a picture file shows; with shown, all that is needed to show it."""
-        sha256 = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                sha256.update(chunk)
+        sha256, size_bytes = _identity(path)
         pixels: list[np.ndarray] = []
         with self._worker() as worker:
             result = replace(worker.detector.scan_file(path, pixels.append), path=name)
-            scored = Scored(name, sha256.hexdigest(), path.stat().st_size, result)
+            scored = Scored(name, sha256, size_bytes, result)
             if not (shown and result.status == "ok" and pixels and result.width):
                 return scored
             scale = pixels[0].shape[1] / result.width
@@ -106,14 +108,17 @@ class Scorer:
             evidence = [worker.explainer.evidence(crop) for crop in crops] if worker.explainer else []
         return replace(scored, picture_jpeg=as_jpeg(_small(pixels[0])), crops=crops, evidence=evidence)
 
-    def video(
-        self, path: Path, name: str, annotated: Path, on_progress: Callable[[float], None] = lambda share: None
-    ) -> FileResult:
-        """Return what a video shows, and write it with its faces framed as annotated."""
-        with self._worker() as worker:
+    def video(self, path: Path, name: str, on_progress: Callable[[float], None] = lambda share: None) -> Scored:
+        """Return what a video shows, and the video with its faces framed; raises SourceError where that fails."""
+        with self._worker() as worker, tempfile.TemporaryDirectory(prefix="facetell-") as folder:
+            annotated = Path(folder) / "faces.webm"
             result = scan_video(path, worker.detector, annotated=annotated, on_progress=on_progress)
             assert result is not None  # it is never stopped
-            return replace(result, path=name)
+            video = annotated.read_bytes() if annotated.exists() else None
+            first = _first_frame(annotated)
+        sha256, size_bytes = _identity(path)
+        picture = None if first is None else as_jpeg(_small(first))
+        return Scored(name, sha256, size_bytes, replace(result, path=name), picture, video_webm=video)
 
     @contextmanager
     def detector(self) -> Iterator[Detector]:
@@ -128,6 +133,22 @@ class Scorer:
             yield worker
         finally:
             self._idle.put(worker)
+
+
+def _identity(path: Path) -> tuple[str, int]:
+    """Return the sha256 and the size in bytes of a file."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            sha256.update(chunk)
+    return sha256.hexdigest(), path.stat().st_size
+
+
+def _first_frame(video: Path) -> np.ndarray | None:
+    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
+    read, frame = capture.read()
+    capture.release()
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if read else None
 
 
 def as_jpeg(image: np.ndarray) -> bytes:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from threading import Lock
 
+import numpy as np
 from cachetools import TTLCache
 from fastapi import APIRouter, HTTPException, Response
 
@@ -16,6 +17,7 @@ from .report import report
 from .scorer import Scored, as_jpeg
 
 _KEPT, _KEPT_S = 64, 3600
+_NOT_STORED = {"Cache-Control": "no-store"}
 _TEXTS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 
 
@@ -48,19 +50,21 @@ class Shown:
         @router.get("/{name}/{number}/{part}.jpg")
         def picture(name: str, number: int, part: str, threshold: float | None = None) -> Response:
             batch = self.batch(name, threshold)
-            draw: dict[str, Callable[[Scored], object]] = {"faces": Scored.framed, "sheet": Scored.sheet}
+            draw: dict[str, Callable[[Scored], np.ndarray | None]] = {"faces": Scored.framed, "sheet": Scored.sheet}
             image = draw[part](batch[number]) if part in draw and 0 <= number < len(batch) else None
             if image is None:
                 raise HTTPException(404, "not kept any more")
-            return Response(as_jpeg(image), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+            return Response(as_jpeg(image), media_type="image/jpeg", headers=_NOT_STORED)
 
         @router.get("/{name}/{file}")
         def download(name: str, file: str, threshold: float | None = None) -> Response:
             batch = self.batch(name, threshold)
             ending = file.rpartition(".")[2]
-            if not batch or ending not in (*_TEXTS, "pdf"):
+            if not batch or ending not in (*_TEXTS, "pdf", "webm"):
                 raise HTTPException(404, "not kept any more")
-            headers = {"Content-Disposition": f'attachment; filename="facetell.{ending}"', "Cache-Control": "no-store"}
+            if ending == "webm":
+                return Response(batch[0].video_webm or b"", media_type="video/webm", headers=_NOT_STORED)
+            headers = _NOT_STORED | {"Content-Disposition": f'attachment; filename="facetell.{ending}"'}
             if ending == "pdf":
                 return Response(report(batch, self._bundle), media_type="application/pdf", headers=headers)
             text = io.StringIO(newline="")
