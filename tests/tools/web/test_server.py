@@ -1,0 +1,233 @@
+"""The server: scores over REST, results from memory, and what keeps strangers out."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gradio")
+
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from facetell.edge.bundle import Bundle
+from facetell.edge.detector import Detector
+from facetell.edge.images import read_image
+from facetell.tools.web.report import report
+from facetell.tools.web.scorer import Scored, Scorer
+from facetell.tools.web.server import Limits, application
+from facetell.tools.web.shown import Shown
+
+from ...pictures import encoded
+
+TWO_FACES = "two_faces.jpg"
+
+
+@pytest.fixture(scope="module")
+def scorer(bundle: Bundle) -> Scorer:
+    return Scorer(bundle, workers=1, max_megapixels=50)
+
+
+@pytest.fixture(scope="module")
+def client_of(bundle: Bundle) -> Callable[..., TestClient]:
+    def make(limits: Limits | None = None, **options: Any) -> TestClient:
+        app = application(bundle, workers=1, limits=limits or Limits(), **options)
+        return TestClient(app, base_url="http://127.0.0.1:7860")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def client(client_of: Callable[..., TestClient]) -> TestClient:
+    return client_of()
+
+
+def score(client: TestClient, content: bytes, **options: Any) -> Any:
+    return client.post("/v1/score", files={"file": ("a.jpg", content)}, **options)
+
+
+# REST
+
+
+def test_health(client: TestClient, bundle: Bundle) -> None:
+    assert client.get("/v1/health").json() == {"status": "ok", "model": bundle.identity}
+
+
+def test_a_score_is_what_scan_says(client: TestClient, samples: Path, bundle: Bundle) -> None:
+    answer = score(client, (samples / TWO_FACES).read_bytes())
+    assert answer.status_code == 200
+    said, scanned = answer.json(), Detector(bundle, precision="auto").scan_file(samples / TWO_FACES)
+    assert (said["verdict"], said["p_fake"], said["model"]) == ("fake", scanned.p_fake, bundle.identity)
+    assert [face["box_xyxy"] for face in said["faces"]] == [list(face.box_xyxy) for face in scanned.faces]
+    assert (said["width"], said["height"]) == (1024, 600)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        (b"no picture", 415, "not a picture"),
+        (b"", 415, "not a picture"),
+        (encoded(np.zeros((9, 9, 3), np.uint8), "JPEG")[:200], 415, "truncated"),
+        (encoded(Image.new("1", (9000, 9000)), "PNG"), 415, "more than the limit of 50 megapixels"),
+    ],
+    ids=["text", "empty", "cut", "a bomb"],
+)
+def test_what_is_no_picture_is_a_415_with_the_reason(
+    client: TestClient, content: bytes, status: int, said: str
+) -> None:
+    answer = score(client, content)
+    assert answer.status_code == status
+    assert said in answer.json()["detail"]
+
+
+def test_a_form_without_a_file_is_a_422(client: TestClient) -> None:
+    assert client.post("/v1/score", data={"file": "text"}).status_code == 422
+    assert client.post("/v1/score").status_code == 422
+
+
+def test_the_schema_names_what_there_is(client: TestClient) -> None:
+    paths = client.get("/v1/openapi.json").json()["paths"]
+    assert {path: list(methods) for path, methods in paths.items()} == {"/v1/health": ["get"], "/v1/score": ["post"]}
+
+
+def test_an_upload_is_not_kept(client: TestClient, samples: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert score(client, (samples / TWO_FACES).read_bytes()).status_code == 200
+    assert list(tmp_path.iterdir()) == []
+
+
+# Limits
+
+
+def test_a_large_upload_is_a_413(client_of: Callable[..., TestClient]) -> None:
+    assert score(client_of(Limits(upload_mb=0.01)), bytes(20_000)).status_code == 413
+
+
+def test_too_many_requests_are_a_429(client_of: Callable[..., TestClient]) -> None:
+    client = client_of(Limits(requests_per_minute=3))
+    answers = [score(client, b"x") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [415, 415, 415, 429, 429]
+    assert answers[-1].headers["Retry-After"] == "60"
+    assert client.get("/v1/health").status_code == 200
+
+
+def test_an_upload_of_unknown_length_is_a_411(client: TestClient) -> None:
+    assert client.post("/v1/score", content=iter([b"a", b"b"])).status_code == 411
+
+
+# Strangers
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (None, 401),
+        ("Basic", 401),
+        ("Basic !!!", 401),
+        ("Bearer x", 401),
+        ("Basic " + base64.b64encode(b"me:wrong").decode(), 401),
+        ("Basic " + base64.b64encode("me:gehe\u00efm".encode()).decode(), 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/v1/health", "/v1/openapi.json", "/gradio_api/info", "/config"])
+def test_a_password_is_asked_for_everywhere(
+    path: str, header: str | None, status: int, client_of: Callable[..., TestClient]
+) -> None:
+    client = client_of(auth=("me", "gehe\u00efm"))
+    headers = {"Authorization": header} if header else {}
+    assert client.get(path, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1:7860", 200), ("localhost:1", 200), ("evil.example", 400)])
+def test_the_name_of_another_is_no_way_in(host: str, status: int, client: TestClient) -> None:
+    assert client.get("/v1/health", headers={"Host": host}).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../../../etc/passwd", "setup.cfg", "edge/scan.py"])
+def test_no_file_of_the_host_is_reached(path: str, client: TestClient) -> None:
+    for route in ("/gradio_api/file=", "/file=", "/shown/"):
+        assert client.get(f"{route}{path}").status_code in (403, 404), route
+
+
+def test_the_page_takes_nothing_from_elsewhere(client: TestClient) -> None:
+    policy = client.get("/").headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "connect-src 'self' data: blob:" in policy
+
+
+# What was scored lately
+
+
+def shown_of(scorer: Scorer, *scored: Scored) -> tuple[TestClient, str]:
+    from fastapi import FastAPI
+
+    shown, app = Shown(scorer.bundle), FastAPI()
+    name = shown.keep(scored)
+    app.include_router(shown.routes())
+    return TestClient(app), f"/shown/{name}"
+
+
+def test_pictures_and_files_of_a_result(scorer: Scorer, samples: Path) -> None:
+    client, place = shown_of(scorer, scorer.picture(samples / TWO_FACES, "two & faces.jpg"))
+    faces, sheet = (read_image(client.get(f"{place}/0/{part}.jpg").content) for part in ("faces", "sheet"))
+    assert faces.shape == (600, 1024, 3)
+    assert sheet.shape[0] > sheet.shape[1] * 0.9  # two rows
+    (row,) = json.loads(client.get(f"{place}/result.json").content)
+    assert (row["path"], row["verdict"], len(row["faces"])) == ("two & faces.jpg", "fake", 2)
+    assert client.get(f"{place}/result.csv").text.count("\n") == 3
+    assert client.get(f"{place}/result.pdf").content.startswith(b"%PDF-")
+    for gone in ("/1/faces.jpg", "/0/other.jpg", "/result.exe", "/-1/faces.jpg"):
+        assert client.get(place + gone).status_code in (404, 422), gone
+    assert client.get("/shown/guessed/result.json").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("threshold", "verdicts"), [(0.05, ["fake", "fake"]), (0.5, ["fake", "real"]), (0.99, ["real"] * 2)]
+)
+def test_another_threshold_gives_other_verdicts(
+    threshold: float, verdicts: list[str], scorer: Scorer, samples: Path
+) -> None:
+    client, place = shown_of(scorer, scorer.picture(samples / TWO_FACES, TWO_FACES))
+    (row,) = json.loads(client.get(f"{place}/result.json?threshold={threshold}").content)
+    assert [face["verdict"] for face in row["faces"]] == verdicts
+    assert row["verdict"] == verdicts[0]
+
+
+# Reports
+
+
+def test_a_report_says_what_was_said(scorer: Scorer, samples: Path) -> None:
+    pypdfium2 = pytest.importorskip("pypdfium2")
+    scored = [scorer.picture(samples / name, name) for name in (TWO_FACES, "no_face_coffee.jpg")]
+    document = pypdfium2.PdfDocument(report(scored, scorer.bundle))
+    words = " ".join(" ".join(page.get_textpage().get_text_range().split()) for page in document)
+    for said in (
+        *(
+            TWO_FACES,
+            "no_face_coffee.jpg",
+            "2 files: 1 fake, 1 no face",
+            "98.3%",
+            scored[0].sha256,
+            scorer.bundle.identity,
+        ),
+        *(scorer.bundle.classifiers["float32"].sha256, "evidence, not proof", "not what was changed"),
+    ):
+        assert said in words, said
+
+
+@pytest.mark.parametrize("name", ["顔🙂.jpg", "=1+1.jpg", "a" * 300 + ".jpg", "\x1b[31mred.jpg"])
+def test_any_name_has_a_report(name: str, scorer: Scorer, samples: Path) -> None:
+    scored = scorer.picture(samples / "no_face_coffee.jpg", name)
+    assert report([scored, scored], scorer.bundle).startswith(b"%PDF-")
+
+
+def test_a_report_of_what_could_not_be_read(scorer: Scorer, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    assert io.BytesIO(report([scorer.picture(tmp_path / "bad.jpg", "bad.jpg")], scorer.bundle)).read(5) == b"%PDF-"
