@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facetell.edge.bundle import DEFAULT_BUNDLE, FACE_DETECTOR
+from facetell.edge.bundle import DEFAULT_BUNDLE, EXPLAIN, FACE_DETECTOR
 from facetell.edge.runtime import TFLiteModel
 
 pytest.importorskip("playwright", reason="playwright is not installed")
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 PAGE = Path(__file__).parent / "litert_js"
-FILES = sorted(path.name for path in DEFAULT_BUNDLE.glob("*.tflite") if path.name != FACE_DETECTOR)
+FILES = sorted(path.name for path in DEFAULT_BUNDLE.glob("*.tflite") if path.name not in (EXPLAIN, FACE_DETECTOR))
 POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'"
 
 

@@ -15,8 +15,8 @@ from ...edge.images import SUFFIXES, read_image
 from ...edge.live import Look, Watcher, drawn
 from ...edge.video import SUFFIXES as VIDEOS
 from .history import History
-from .pieces import TITLE, figures_of, links, pictures_of, table_of_entries, table_of_files, video_of
-from .scorer import Scored, Scorer
+from .pieces import TITLE, figures_of, inline_picture, links, pictures_of, table_of_entries, table_of_files, video_of
+from .scorer import Scored, Scorer, as_jpeg
 from .shown import Shown
 from .texts import DEEPFAKES, LIMITS
 
@@ -175,11 +175,11 @@ def _webcam(page: _Page) -> None:
     watcher = gr.State(None, time_to_live=_KEEP_S)
     with gr.Row():
         camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, label="Camera", streaming=True)
-        shown = gr.Image(label="Faces", interactive=False, streaming=True, format="jpeg")
+        shown = gr.HTML()
 
-    def look(path: str | None, watcher: Watcher | None) -> tuple[Any, Any]:
+    def look(path: str | None, last: tuple[Watcher, float] | None) -> tuple[str, tuple[Watcher, float] | None]:
         if path is None:
-            return None, watcher
+            return "", last
         started = time.monotonic()
         try:
             image = read_image(Path(path), max_megapixels=4)
@@ -188,10 +188,11 @@ def _webcam(page: _Page) -> None:
         finally:
             Path(path).unlink(missing_ok=True)
         with page.scorer.detector() as detector:
-            watcher = watcher or Watcher(detector.verdict)
+            watcher, before = last or (Watcher(detector.verdict), started)
             faces, _ = watcher.look(started, detector.detect(image))
         latency_ms = (time.monotonic() - started) * 1000
-        return drawn(Look(image, faces, [], 1000 / max(latency_ms, 1), latency_ms)), watcher
+        picture = drawn(Look(image, faces, [], 1 / max(started - before, 1e-3) if last else 0.0, latency_ms))
+        return inline_picture(as_jpeg(picture), "the camera's picture with its faces framed"), (watcher, started)
 
     camera.stream(
         look,

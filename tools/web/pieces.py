@@ -46,12 +46,16 @@ function facetellTheme() {
   document.body.classList.toggle('dark');
   localStorage.setItem('facetell-theme', document.body.classList.contains('dark') ? 'dark' : 'light');
 }
-document.addEventListener('DOMContentLoaded', () => {
-  const kept = localStorage.getItem('facetell-theme');
-  if (kept) document.body.classList.toggle('dark', kept === 'dark');
-});
 </script>
 """
+
+ON_LOAD = """
+() => {
+  const kept = localStorage.getItem('facetell-theme');
+  if (kept) document.body.classList.toggle('dark', kept === 'dark');
+}
+"""
+"""Gradio chooses a theme by the reader's system first."""
 
 TITLE = """
 <div id="title"><div><h1>Real or fake?</h1>
@@ -135,14 +139,18 @@ def table_of_files(results: Sequence[FileResult]) -> str:
     return f'<table class="faces">{head}{rows}</table>'
 
 
+def inline_picture(jpeg: bytes, words: str) -> str:
+    """Return a picture that is kept nowhere but in the page."""
+    return f'<img src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" alt="{html.escape(words)}">'
+
+
 def table_of_entries(entries: Sequence[Entry]) -> str:
     """Return thumbnails with what was said of each."""
     if not entries:
         return "<p>Nothing here yet.</p>"
     figures = []
     for entry in entries:
-        source = base64.b64encode(entry.thumbnail or b"").decode()
-        image = f'<img src="data:image/jpeg;base64,{source}" alt="">' if source else ""
+        image = inline_picture(entry.thumbnail, "") if entry.thumbnail else ""
         p_fake = "" if entry.p_fake is None else f" {entry.p_fake:.1%}"
         figures.append(
             f"<figure>{image}<figcaption>{entry.id}: <b>{entry.verdict.replace('_', ' ')}{p_fake}</b><br>"

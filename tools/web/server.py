@@ -23,7 +23,7 @@ from ...edge.bundle import Bundle
 from ...edge.errors import SourceError
 from .history import History
 from .page import build_page
-from .pieces import HEAD, STYLE, theme
+from .pieces import HEAD, ON_LOAD, STYLE, theme
 from .rest import routes
 from .scorer import Scorer
 from .shown import Shown
@@ -103,6 +103,7 @@ def application(
         theme=theme(),
         css=STYLE,
         head=HEAD,
+        js=ON_LOAD,
         favicon_path=str(Path(__file__).parent / "icon.svg"),
     )
 
