@@ -144,18 +144,25 @@ class _Walk:
         self._entered: set[tuple[int, int]] = set()
 
     def below(self, folder: Path) -> Iterator[Path]:
-        waiting = [(folder, True)]  # a stack of our own: folders may be nested deeper than Python's
-        while waiting:
-            path, is_folder = waiting.pop()
-            if not is_folder:
+        above = [iter([(folder, True)])]  # a stack of our own: folders may be nested deeper than Python's
+        while above:
+            path, is_folder = next(above[-1], (None, False))
+            if path is None:
+                above.pop()
+            elif not is_folder:
                 yield path
-                continue
-            try:
-                if self._is_new(path):
-                    names, folders = self._content(path)
-                    waiting += [(path / name, name in folders) for name in sorted(names, reverse=True)]
-            except OSError:
-                yield path
+            else:
+                try:
+                    above.append(self._below(path))
+                except OSError:
+                    yield path
+
+    def _below(self, folder: Path) -> Iterator[tuple[Path, bool]]:
+        """Return what is in a folder, in order, and whether it is a folder; nothing where it was entered before."""
+        if not self._is_new(folder):
+            return iter(())
+        names, folders = self._content(folder)
+        return ((folder / name, name in folders) for name in sorted(names))
 
     def _is_new(self, folder: Path) -> bool:
         if not self._follow_links:
