@@ -18,13 +18,14 @@ from .draw import draw_face, draw_line
 from .faces import Box
 from .images import write_image
 from .results import FaceResult
-from .tracks import Track, Tracker
+from .tracks import MAX_GAP_S, Track, Tracker
 
 _KEEP = 30  # sightings that a face's score is the mean of
 _MIN_SIGHTINGS = 3  # before which nothing but uncertain is said
 _STEADY_S = 1.0  # how long a new verdict must hold, at each of at least so many looks
 _AVERAGED = 0.9  # how much of the shown rates is what they were before
 _WAIT_S = 0.5
+_MISSED_LOOKS = 2.5  # that a face may be away for on a machine that needs long for each
 _FROZEN_S = 2.0  # how old the newest frame may be before it says nothing of what is there now
 
 
@@ -93,11 +94,17 @@ class Watcher:
         self._verdict = verdict
         self._tracker = Tracker(keep=_KEEP)
         self._steady: dict[Track, Steady] = {}
+        self._looked_s, self._interval_s = math.inf, 0.0
 
     def look(self, time_s: float, found: list[FaceResult]) -> tuple[list[LiveFace], list[Event]]:
         """Return the faces found in a later frame as they are shown, and what changed."""
         events: list[Event] = []
         faces: list[LiveFace] = []
+        interval_s, self._looked_s = time_s - self._looked_s, time_s
+        # As long as looks took before this one: a pause is no slow machine.
+        self._tracker.max_gap_s = max(MAX_GAP_S, _MISSED_LOOKS * (self._interval_s or interval_s))
+        self._interval_s = max(interval_s, 0.0)
+        found = self._detector.detect(image)
         for track, face in zip(self._tracker.update(time_s, found), found, strict=True):
             is_new = track not in self._steady
             steady = self._steady.setdefault(track, Steady())

@@ -75,7 +75,7 @@ class Tracker:
     def __init__(self, keep: int | None = None, max_gap_s: float = MAX_GAP_S) -> None:
         """Begin without faces; each track remembers its last keep sightings, or all, and ends after max_gap_s."""
         self.tracks: list[Track] = []
-        self._keep, self._max_gap_s = keep, max_gap_s
+        self._keep, self.max_gap_s = keep, max_gap_s
         self._begun = 0
 
     def update(self, time_s: float, faces: Iterable[FaceResult]) -> list[Track]:
@@ -84,7 +84,7 @@ class Tracker:
         Each goes, the best overlap first, to the track whose last box it overlaps, or begins one.
         """
         faces = list(faces)
-        live = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= self._max_gap_s]
+        live = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= self.max_gap_s]
         overlaps = sorted(
             (
                 (_iou(track.sightings[-1].face.box_xyxy, face.box_xyxy), number, track)
@@ -105,11 +105,11 @@ class Tracker:
 
     def forget(self, time_s: float) -> None:
         """Drop the tracks that no face of time_s or later can belong to."""
-        self.tracks = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= self._max_gap_s]
+        self.tracks = [track for track in self.tracks if time_s - track.sightings[-1].time_s <= self.max_gap_s]
 
     def _begin(self) -> Track:
         self._begun += 1
-        self.tracks.append(Track(self._begun, self._keep, self._max_gap_s))
+        self.tracks.append(Track(self._begun, self._keep, self.max_gap_s))
         return self.tracks[-1]
 
 
