@@ -104,7 +104,6 @@ class Watcher:
         # As long as looks took before this one: a pause is no slow machine.
         self._tracker.max_gap_s = max(MAX_GAP_S, _MISSED_LOOKS * (self._interval_s or interval_s))
         self._interval_s = max(interval_s, 0.0)
-        found = self._detector.detect(image)
         for track, face in zip(self._tracker.update(time_s, found), found, strict=True):
             is_new = track not in self._steady
             steady = self._steady.setdefault(track, Steady())
