@@ -240,7 +240,7 @@ def test_looks_at_a_file_end_with_it(clip: Path, detector: Detector) -> None:
     seen = list(looks(camera, detector))
     camera.close()
     *looked, last = seen
-    assert len(looked) > 2
+    assert looked
     assert {len(look.faces) for look in looked} == {1}
     assert looked[-1].frames_per_s > 0
     assert looked[-1].latency_ms > 0
