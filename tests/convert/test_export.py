@@ -32,7 +32,7 @@ from ..pictures import tree
 pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
 
 FILES = {
-    *("model.json", "float32.tflite", "float16.tflite", "int8.tflite", "face_detector.tflite"),
+    *("model.json", "float32.tflite", "float16.tflite", "int8.tflite", "explain.tflite", "face_detector.tflite"),
     *("labels.txt", "MODEL_CARD.md", "NOTICE"),
 }
 
@@ -50,7 +50,7 @@ def test_the_manifest_is_true_of_its_files(exported: Path, run: Path) -> None:
         assert (entry["sha256"], entry["size_bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
     finder = (exported / manifest["face"]["file"]).read_bytes()
     assert manifest["face"] == {
-        "file": "face_detector.tflite",
+        "file": "explain.tflite", "face_detector.tflite",
         "sha256": hashlib.sha256(finder).hexdigest(),
         "min_score": 0.5,
         "margin_ratio": 1.0,
