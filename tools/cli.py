@@ -14,7 +14,7 @@ from ..edge.errors import FacetellError, printable
 
 COMMANDS = {
     "On the device": {
-        "scan": "facetell.edge.commands",
+        "scan": "facetell.edge.scan_command",
         "camera": "facetell.edge.commands",
         "explain": "facetell.edge.commands",
         "info": "facetell.edge.commands",
