@@ -9,6 +9,7 @@ from typing import Any
 from ..edge.calibration import Thresholds
 from ..edge.faces import saved_size_px
 from ..edge.run import Run
+from ..edge.tables import Table
 from .verify import MAX_AUC_LOSS, MAX_MEAN_DRIFT, MIN_AGREEMENT, Comparison, comparison_table
 
 NOTICE = """\
@@ -91,7 +92,7 @@ the split that chose the calibration, the thresholds and, where facetell trained
 kind of fakes), at the thresholds
 above; ms is from a crop's bytes to its scores, in one thread:
 
-{chr(10).join(comparison_table(comparisons))}
+{comparison_table(comparisons)}
 
 {_int8(manifest)}
 
@@ -159,20 +160,20 @@ def _int8(manifest: dict[str, Any]) -> str:
 def _evaluation(report: dict[str, Any]) -> str:
     head = ("condition", "set", "real / fake", "AUC (95 %)", "EER", "accuracy at threshold")
     head += ("real called fake", "fake called real", "uncertain")
-    lines = [
-        f"{report['split'].capitalize()} split, {report['pictures']} face crops, split sha256 "
-        f"`{report['split_sha256'][:16]}` (`facetell evaluate RUN --split {report['split']}`):",
-        "",
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-    ]
+    rows = []
     for condition, by_source in report["results"].items():
         for source, m in by_source.items():
             auc = "-" if m["auc"] is None else f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
             cells = [condition, source, f"{m['real']} / {m['fake']}", auc]
             cells += [_share(m.get(name)) for name in ("eer", "accuracy_at_threshold", "real_called_fake")]
             cells += [_share(m[name]) for name in ("fake_called_real", "uncertain")]
-            lines.append(f"| {' | '.join(cells)} |")
+            rows.append(cells)
+    lines = [
+        f"{report['split'].capitalize()} split, {report['pictures']} face crops, split sha256 "
+        f"`{report['split_sha256'][:16]}` (`facetell evaluate RUN --split {report['split']}`):",
+        "",
+        str(Table(head, rows)),
+    ]
     if any(name.endswith(", by group") for by_source in report["results"].values() for name in by_source):
         lines += ["", "By group, the mean of all faces of one label and one group, as the frames of a video."]
     return "\n".join(lines)

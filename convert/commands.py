@@ -85,7 +85,7 @@ def export(
     comparisons = export_bundle(subject, output, settings, pythons=_commands(pythons), progress=_say)
     if private_key:
         sign(output, private_key)
-    click.echo("\n".join(comparison_table(comparisons)))
+    click.echo(str(comparison_table(comparisons)))
     click.echo(f"Written to {output}: {', '.join(sorted({c.file for c in comparisons} - {'keras'}))}.", err=True)
     missing = {"float16", "int8"} - {comparison.file for comparison in comparisons}
     for precision in sorted(missing):
@@ -140,7 +140,7 @@ def verify(
         card=card,
         progress=_say,
     )
-    click.echo("\n".join(comparison_table(comparisons)))
+    click.echo(str(comparison_table(comparisons)))
     failed = [comparison for comparison in comparisons if not comparison.holds]
     for comparison in failed:
         click.echo(f"{comparison.file} is not as good as the reference: {comparison.in_words()}", err=True)

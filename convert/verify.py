@@ -24,6 +24,7 @@ from ..edge.manifest import Record, balanced_sample, read_manifest, select
 from ..edge.run import MODEL_FILE, RUN_FILE, Run, check_split
 from ..edge.scoring import score_crops
 from ..edge.signature import SIGNATURE
+from ..edge.tables import Table
 from .plots import plot_scores
 
 MAX_AUC_LOSS = 0.005
@@ -275,17 +276,18 @@ def keras_row(reference: np.ndarray, is_fake: np.ndarray, size_bytes: int) -> Co
     return Comparison("keras", f"keras {keras.__version__}", "", auc, 0.0, 1.0, 0.0, 0.0, size_bytes)
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> list[str]:
-    """Return the lines of a Markdown table of comparisons."""
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """Return a table of comparisons."""
     head = ("file", "runtime", "processor", "AUC", "AUC loss", "same verdict", "mean drift", "max drift", "MB", "ms")
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [
-        f"| {c.file} | {c.runtime} | {c.processor or '-'} | {c.auc:.4f} | {round(c.auc_loss, 4) + 0.0:+.4f} "
-        f"| {c.agreement:.2%} | {c.mean_drift:.4f} | {c.max_drift:.3f} | {c.size_bytes / 1e6:.2f} "
-        f"| {'-' if c.latency_ms is None else format(c.latency_ms, '.2f')} |"
+    rows = [
+        (
+            *(c.file, c.runtime, c.processor or "-", f"{c.auc:.4f}", f"{round(c.auc_loss, 4) + 0.0:+.4f}"),
+            *(f"{c.agreement:.2%}", f"{c.mean_drift:.4f}", f"{c.max_drift:.3f}", f"{c.size_bytes / 1e6:.2f}"),
+            "-" if c.latency_ms is None else f"{c.latency_ms:.2f}",
+        )
         for c in comparisons
     ]
-    return lines
+    return Table(head, rows)
 
 
 def _write(
@@ -296,7 +298,7 @@ def _write(
     thresholds: Thresholds,
 ) -> None:
     output.mkdir(parents=True, exist_ok=True)
-    write_text(output / TABLE, "\n".join(comparison_table(comparisons)) + "\n")
+    write_text(output / TABLE, f"{comparison_table(comparisons)}\n")
     names = [f"{c.file}, {c.runtime}, {c.processor}" if c.processor else c.runtime for c in comparisons]
     with replacing(output / SCORES) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -312,7 +314,7 @@ def _write_into_card(path: Path, measured_on: str, comparisons: Sequence[Compari
         kept = path.read_text(encoding="utf-8").partition(f"\n{_VERIFIED}\n")[0].rstrip()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} cannot be read, so no table can be put into it: {error}") from error
-    table = "\n".join(comparison_table(comparisons))
+    table = str(comparison_table(comparisons))
     against = f"against {comparisons[0].file}"
     write_text(path, f"{kept}\n\n{_VERIFIED}\n\nBy `facetell verify` on {measured_on}, {against}:\n\n{table}\n")
 

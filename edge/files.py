@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -174,6 +174,12 @@ def claim_folder(folder: Path, marker: str, inputs: Mapping[str, Any], beside: t
         if changed:
             differences = ", ".join(f"{name} was {then.get(name)}, is {now.get(name)}" for name in changed)
             raise DatasetError(f"{folder} holds other work ({differences}); choose another folder with -o")
+
+
+def check_holds_only(folder: Path, names: Collection[str]) -> None:
+    """Raise DatasetError when a folder, new or not, is none or holds anything but files of these names."""
+    if folder.is_file() or (folder.is_dir() and any(path.name not in names for path in folder.iterdir())):
+        raise DatasetError(f"{folder} exists and holds something else; choose another folder with -o")
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

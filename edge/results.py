@@ -201,7 +201,7 @@ def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
             head = False
         values = asdict(result)
         faces = values.pop("faces")
-        values |= {name: _spreadsheet_safe(values[name] or "") for name in ("path", "error", "model", "rule")}
+        values |= {name: spreadsheet_safe(values[name] or "") for name in ("path", "error", "model", "rule")}
         for number, face in enumerate(faces, start=1):
             box = dict(zip(("x_min", "y_min", "x_max", "y_max"), face.pop("box_xyxy"), strict=True))
             of_face = {f"face_{name}": face.pop(name) for name in ("verdict", "p_fake", "score")}
@@ -212,8 +212,8 @@ def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
         file.flush()
 
 
-def _spreadsheet_safe(text: str) -> str:
-    """Keep a spreadsheet from running a file name as a formula."""
+def spreadsheet_safe(text: str) -> str:
+    """Return text as a cell that no spreadsheet runs as a formula: a file name may be one."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 

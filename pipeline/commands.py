@@ -1,4 +1,4 @@
-"""The command line of the pipeline: merge, audit, crop, split, train, evaluate."""
+"""The command line of the pipeline: eda, merge, audit, crop, split, train, evaluate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..edge.commands import NumberRange
+from ..edge.errors import DatasetError
 
 if TYPE_CHECKING:
     from .history import EpochRow
@@ -70,6 +71,21 @@ class Ratios(click.ParamType):
 
 
 @click.command()
+@click.argument("dataset", type=_FOLDER)
+@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the page and its pictures.")
+def eda(dataset: Path, output: Path) -> None:
+    """Show what is in DATASET, a raw folder or zip, a merged one or crops, and what to mend before training."""
+    from .eda import PAGE
+    from .eda import eda as explore
+
+    with counter("looking") as advance:
+        findings = explore(dataset, output, progress=advance)
+    for finding in findings:
+        click.echo(f"{finding.level:>5}  {finding.said} {finding.advice}".rstrip())
+    click.echo(f"Page: {output / PAGE}", err=True)
+
+
+@click.command()
 @click.argument("raw", nargs=-1, type=_FOLDER)
 @click.option("--kaggle", multiple=True, metavar="OWNER/NAME", help="Also fetch this Kaggle data set; may be repeated.")
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the merged data set.")
@@ -96,13 +112,18 @@ def merge(raw: tuple[Path, ...], kaggle: tuple[str, ...], output: Path) -> int:
 @click.command()
 @click.argument("dataset", type=_FOLDER)
 def audit(dataset: Path) -> None:
-    """Say how much of the labels in a merged DATASET, or in crops, can be guessed without looking at a face."""
-    from .audit import audit as audit_dataset
-    from .audit import leak_table
+    """Say how much of the labels in a raw or merged DATASET, or in crops, can be guessed without looking at a face."""
+    from .leaks import MIN_GROUPS, MIN_PICTURES, leak_table
+    from .survey import survey
 
     with counter("measuring") as advance:
-        leaks = audit_dataset(dataset, progress=advance)
-    click.echo("\n".join(leak_table(leaks)))
+        leaks = survey(dataset, progress=advance).leaks
+    if not leaks:
+        raise DatasetError(
+            f"{dataset} has too few readable pictures; wanted {MIN_PICTURES} real and {MIN_PICTURES} fake ones, each "
+            f"of at least {MIN_GROUPS} groups"
+        )
+    click.echo(str(leak_table(leaks)))
     click.echo(
         "AUC .5: a linear look at size, file and light gives nothing of the label away; 1: all of it, and a network "
         "may learn that instead of the forgery.",
@@ -235,15 +256,15 @@ def train(
 @click.option("-o", "--output", type=_FOLDER, help="Folder for the report.  [default: RUN/evaluation-SPLIT]")
 def evaluate(run_folder: Path, split: str | None, crops: Path | None, output: Path | None) -> None:
     """Measure a finished RUN per data set, on clean, re-saved and shrunken pictures."""
-    from .evaluate import REPORT_MD, default_folder
+    from .evaluate import PAGE, default_folder
     from .evaluate import evaluate as evaluate_run
     from .metrics import metrics_table
 
     report = evaluate_run(
         run_folder, output, crops=crops, split=split, progress=lambda name: click.echo(f"scoring {name} ...", err=True)
     )
-    click.echo("\n".join(metrics_table(report.results)))
-    click.echo(f"Report with pictures: {(output or default_folder(run_folder, report.split)) / REPORT_MD}")
+    click.echo(str(metrics_table(report.results)))
+    click.echo(f"Report with pictures: {(output or default_folder(run_folder, report.split)) / PAGE}")
 
 
 @contextmanager
@@ -252,11 +273,14 @@ def counter(title: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from ..edge.runtime import silent_stderr
+
     columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with silent_stderr():
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task(title, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -13,21 +13,39 @@ import numpy as np
 from ..edge.calibration import Thresholds
 from ..edge.conditions import CONDITIONS
 from ..edge.errors import DatasetError
-from ..edge.files import replacing, write_text
+from ..edge.files import check_holds_only, replacing, write_text
 from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
 from .backbones import load_model
+from .history import CURVES
 from .metrics import BY_GROUP, Metrics, measure, metrics_table, per_group, source_groups
+from .page import Figure, Section, write_page
 from .plots import plot_confusion, plot_reliability, plot_roc, plot_scores, plot_worst
 
 REPORT_JSON = "report.json"
-REPORT_MD = "report.md"
+PAGE = "report.html"
 SCORES = "scores.csv"
-PLOTS = ("roc.png", "scores.png", "reliability.png", "confusion.png", "worst.png")
-FILES = {REPORT_JSON, REPORT_MD, SCORES, *PLOTS}
+
+_WORST_PLOT = "worst.png"
+PLOTS = {
+    "roc.png": "How many fakes are found at what price in false alarms",
+    "scores.png": "How the scores of clean faces are spread",
+    "reliability.png": "Whether a probability means what it says",
+    "confusion.png": "What is said of real and of fake faces",
+    _WORST_PLOT: "Real faces scored most fake, and fakes scored most real",
+}
+"""File -> what it shows."""
+
+FILES = {REPORT_JSON, PAGE, SCORES, *PLOTS}
 
 _WORST = 12
+_HOW_TO_READ = (
+    "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are "
+    "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too. By group, the "
+    "mean score of all faces of one label and one group is measured: of a clip, where groups are videos. Accuracy at "
+    "threshold is that of fake against real and uncertain: an uncertain fake counts as missed."
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ def evaluate(
     split: str | None = None,
     progress: Callable[[str], None] = lambda condition: None,
 ) -> Report:
-    """Score one split of the run's crops, or of others, and write report.json, report.md, scores.csv and pictures.
+    """Score one split of the run's crops, or of others, and write report.json, report.html, scores.csv and pictures.
 
     split is test when it is not given, or validation where nothing tests; output is run_folder/evaluation-SPLIT.
 
@@ -73,8 +91,7 @@ def evaluate(
     if output is None and split_sha256(every_record) != run.split_sha256:
         raise DatasetError(f"{crops} are other crops than the run's own; choose a folder for their report with -o")
     output = output or default_folder(run_folder, split)
-    if output.is_file() or (output.is_dir() and any(path.name not in FILES for path in output.iterdir())):
-        raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
+    check_holds_only(output, FILES)
     model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
     sets = source_groups(np.array([record.source for record in records]), labels)
@@ -107,8 +124,8 @@ def evaluate(
     plot_scores(output / "scores.png", clean, labels, run.thresholds)
     plot_reliability(output / "reliability.png", clean, labels)
     plot_confusion(output / "confusion.png", report.confusion)
-    plot_worst(output / "worst.png", *worst_mistakes(clean, labels, records, crops))
-    write_text(output / REPORT_MD, markdown(report))
+    plot_worst(output / _WORST_PLOT, *worst_mistakes(clean, labels, records, crops))
+    _write_page(output / PAGE, report, run_folder / CURVES)
     write_text(output / REPORT_JSON, json.dumps(asdict(report), indent=2) + "\n")
     return report
 
@@ -118,37 +135,35 @@ def default_folder(run_folder: Path, split: str) -> Path:
     return run_folder / f"evaluation-{split}"
 
 
-def markdown(report: Report) -> str:
-    """Return a report as a page for people."""
-    thresholds = report.thresholds
-    lines = [
-        f"# Evaluation of {report.run}",
-        "",
+def _write_page(path: Path, report: Report, curves: Path) -> None:
+    thresholds, clean = report.thresholds, report.results["clean"]
+    every = clean["all"]
+    lead = (
         f"{report.backbone} on the {report.split} split, {report.pictures} face crops, split sha256 "
-        f"`{report.split_sha256[:16]}`. Fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}: "
-        f"{thresholds.chosen_at}.",
-        "",
-        "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are",
-        "95 % bootstrap. Fakes of a set without reals are measured against the reals of the others, too. By group, the",
-        "mean score of all faces of one label and one group is measured: of a clip, where groups are videos.",
-        "Accuracy at threshold is that of `fake` against `real` and `uncertain`: an uncertain fake counts as missed.",
-        "",
-        *metrics_table(report.results),
-        "",
-        "![ROC](roc.png)",
-        "",
-        "![Scores](scores.png)",
-        "",
-        "![Reliability](reliability.png)",
-        "",
-        "![Confusion](confusion.png)",
-        "",
-        "## The worst mistakes",
-        "",
-        "![Worst mistakes](worst.png)",
-        "",
+        f"{report.split_sha256[:16]}. Fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}: "
+        f"{thresholds.chosen_at}."
+    )
+    facts = {
+        "AUC": "-" if every.auc is None else f"{every.auc:.3f}",
+        "accuracy at 0.5": f"{every.accuracy:.1%}",
+        "real called fake": _percent(every.real_called_fake),
+        "fake called real": _percent(every.fake_called_real),
+        "uncertain": _percent(every.uncertain),
+    }
+    *figures, worst = (Figure(path.with_name(name), words, name == _WORST_PLOT) for name, words in PLOTS.items())
+    training = [Figure(curves, "How the training went", is_wide=True)] if curves.exists() else []
+    sections = [
+        Section("By data set", _HOW_TO_READ, table=metrics_table({"clean": clean})),
+        Section("What it does", figures=[*figures, *training]),
+        Section("The worst mistakes", figures=[worst]),
+        Section("On worse pictures", table=metrics_table({k: v for k, v in report.results.items() if v is not clean})),
     ]
-    return "\n".join(lines)
+    command = f"facetell evaluate {report.run} --split {report.split}"
+    write_page(path, f"Evaluation of {report.run}", lead, facts, sections, command)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 def _confusion(p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -> dict[str, dict[str, int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..edge.errors import DatasetError
 from ..edge.files import replacing
 
-HISTORY = "history.csv"
+HISTORY, CURVES = "history.csv", "curves.png"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score, roc_curve
 
 from ..edge.calibration import Thresholds
+from ..edge.tables import Table
 
 BY_GROUP = ", by group"
 """Stands behind a set's name where the means of groups are measured: of clips, where groups are videos."""
@@ -107,13 +108,13 @@ def _auc(real: np.ndarray, fake: np.ndarray) -> float:
     return float((below + up_to).mean() / (2 * len(real)))
 
 
-def metrics_table(results: dict[str, dict[str, Metrics]]) -> list[str]:
-    """Return the lines of a Markdown table of metrics by condition and source."""
+def metrics_table(results: dict[str, dict[str, Metrics]]) -> Table:
+    """Return a table of metrics by condition and source."""
     head = (
         *("condition", "set", "real / fake", "AUC", "EER", "accuracy", "precision", "recall", "F1", "Brier"),
         *("accuracy at threshold", "real called fake", "fake called real", "uncertain"),
     )
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    rows = []
     for condition, by_source in results.items():
         for source, m in by_source.items():
             auc = "-" if m.auc is None else f"{m.auc:.3f} ({m.auc_low:.3f}-{m.auc_high:.3f})"
@@ -122,5 +123,5 @@ def metrics_table(results: dict[str, dict[str, Metrics]]) -> list[str]:
             cells = [condition, source, f"{m.real} / {m.fake}", auc]
             cells += ["-" if value is None else f"{value:.3f}" for value in scores]
             cells += ["-" if share is None else f"{share:.1%}" for share in shares]
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
+            rows.append(cells)
+    return Table(head, rows)

@@ -34,11 +34,10 @@ from .backbones import (
     speed_up,
 )
 from .batches import CropCache, TrainingBatches, kinds_of_fakes, shrink
-from .history import EpochRow, read_history, write_history
+from .history import CURVES, EpochRow, read_history, write_history
 from .kinds import scale_kinds
 from .plots import plot_history
 
-CURVES = "curves.png"
 H5_FILE = "model.weights.h5"
 """The weights alone, for load_weights of a detector of as many kinds; Keras 3 reads no whole MobileNetV3 from HDF5."""
 

@@ -20,6 +20,7 @@ COMMANDS = {
         "info": "facetell.edge.commands",
     },
     "From data to model": {
+        "eda": "facetell.pipeline.commands",
         "merge": "facetell.pipeline.commands",
         "audit": "facetell.pipeline.commands",
         "crop": "facetell.pipeline.commands",
@@ -42,7 +43,7 @@ _GO_ON = ("crop", "train", "pipeline")
 """What does not do again what is done."""
 
 EXTRAS = {
-    **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib"), "train"),
+    **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib", "jinja2"), "train"),
     **dict.fromkeys(("imagehash", "psutil", "kagglehub"), "train"),
     **dict.fromkeys(("model_signing", "OpenSSL"), "sign"),
     **dict.fromkeys(("gradio", "fastapi", "uvicorn", "limits", "fpdf"), "web"),

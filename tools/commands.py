@@ -75,7 +75,7 @@ def compare(runs: tuple[Path, ...], output: Path, split: str, ensemble: bool) ->
     from .compare import compare as compare_runs
 
     rows = compare_runs(runs, output, split=split, ensemble=ensemble, progress=lambda step: click.echo(step, err=True))
-    click.echo("\n".join(table(rows)))
+    click.echo(str(table(rows)))
     click.echo(f"Picture: {output / PLOT}", err=True)
 
 

@@ -18,8 +18,9 @@ from ..convert.tflite import convert
 from ..convert.verify import latencies_ms
 from ..edge.conditions import CONDITIONS
 from ..edge.errors import DatasetError
-from ..edge.files import write_text
+from ..edge.files import check_holds_only, write_text
 from ..edge.run import MODEL_FILE, Run
+from ..edge.tables import Table
 from ..pipeline.backbones import load_model
 from ..pipeline.evaluate import REPORT_JSON, SCORES, default_folder, evaluate
 from ..pipeline.metrics import BY_GROUP, auc_interval, source_groups
@@ -65,8 +66,7 @@ def compare(
         raise DatasetError("a run is named twice; name each once")
     if len({run.split_sha256 for run in known}) > 1:
         raise DatasetError("the runs were trained on different pictures or splits; compare those of one crops folder")
-    if output.is_file() or (output.is_dir() and {path.name for path in output.iterdir()} - {TABLE, FIGURES, PLOT}):
-        raise DatasetError(f"{output} exists and holds something else; choose another folder with -o")
+    check_holds_only(output, {TABLE, FIGURES, PLOT})
     reports = [_report(folder, run, split, progress) for folder, run in zip(runs, known, strict=True)]
     aucs = [_aucs(report["results"]) for report in reports]
     if not aucs[0]["clean"]:
@@ -85,7 +85,7 @@ def compare(
         "AUC on clean faces with its 95 % interval, and of all faces under each condition. Size and time are those of",
         "the float32 .tflite file, in one thread here. The validation split chose epochs and calibrations, too.",
         "",
-        *table(rows),
+        str(table(rows)),
         "",
         f"![AUC]({PLOT})",
         "",
@@ -94,18 +94,18 @@ def compare(
     return rows
 
 
-def table(rows: Sequence[Compared]) -> list[str]:
-    """Return the lines of a Markdown table."""
+def table(rows: Sequence[Compared]) -> Table:
+    """Return a table of AUCs, sizes and times."""
     sources, degraded = _sources(rows), [name for name in CONDITIONS if name != "clean"]
     head = ["run", "backbone", *sources, *(f"all, {name}" for name in degraded), "MB", "ms"]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    cells = []
     for row in rows:
         aucs = [row.auc["clean"].get(source) for source in sources]
         clean = [f"{auc[0]:.3f} ({auc[1]:.3f}-{auc[2]:.3f})" if auc else "-" for auc in aucs]
         others = [f"{row.auc[name]['all'][0]:.3f}" for name in degraded]
-        cells = [row.name, row.backbone, *clean, *others, f"{row.size_bytes / 1e6:.2f}", f"{row.latency_ms:.2f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        size_and_time = (f"{row.size_bytes / 1e6:.2f}", f"{row.latency_ms:.2f}")
+        cells.append([row.name, row.backbone, *clean, *others, *size_and_time])
+    return Table(head, cells)
 
 
 def _report(folder: Path, run: Run, split: str, progress: Callable[[str], None]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from facetell.edge.conditions import CONDITIONS
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
 from facetell.edge.run import PICTURES, Run, check_split
-from facetell.pipeline.evaluate import PLOTS, evaluate, worst_mistakes
+from facetell.pipeline.evaluate import PAGE, PLOTS, evaluate, worst_mistakes
 from facetell.pipeline.metrics import measure
 
 from ..pictures import record, tree
@@ -59,13 +59,14 @@ def test_a_degraded_picture_scores_otherwise(evaluation: Path) -> None:
 
 
 def test_the_page_shows_the_numbers_and_the_pictures(evaluation: Path) -> None:
-    page = (evaluation / "report.md").read_text()
+    page = (evaluation / PAGE).read_text()
     report = json.loads((evaluation / "report.json").read_text())
     for condition, by_source in report["results"].items():
-        assert f"| {condition} | all | {by_source['all']['real']} / {by_source['all']['fake']} |" in page
+        counts = f"{by_source['all']['real']} / {by_source['all']['fake']}"
+        assert f"<td>{condition}</td><td>all</td><td>{counts}</td>" in page
     assert report["split_sha256"][:16] in page
+    assert page.count("data:image/png;base64,") == len(PLOTS) + 1  # and the training's curves
     for name in PLOTS:
-        assert f"({name})" in page
         with Image.open(evaluation / name) as picture:
             picture.load()
             assert picture.format == "PNG"
@@ -86,7 +87,7 @@ def test_other_crops_of_one_label_are_measured_too(tmp_path: Path, run: Path, cr
     report = evaluate(run, tmp_path / "report", crops=with_manifest(crops, tmp_path / "crops"))
     assert report.results["clean"]["all"].auc is None
     assert report.results["clean"]["all"].fake == 0
-    assert "| - |" in (tmp_path / "report" / "report.md").read_text()
+    assert "<td>-</td>" in (tmp_path / "report" / PAGE).read_text()
     for name in PLOTS:
         with Image.open(tmp_path / "report" / name) as picture:
             picture.load()

@@ -128,12 +128,12 @@ def test_sets_of_different_names_stand_in_different_columns(compared, runs: list
         by_source["renamed"] = by_source.pop("raw")
     path.write_text(json.dumps(report))
     rows = compare([runs[1], run], tmp_path / "comparison")
-    head, _, *cells = ([cell.strip() for cell in line.split("|")] for line in table(rows))
-    assert head[3:6] == ["raw", "all", "renamed"]
-    for row, line in zip(rows, cells, strict=True):
-        known = [row.auc["clean"].get(name) for name in head[3:6]]
-        assert [cell[:5] for cell in line[3:6]] == [f"{auc[0]:.3f}" if auc else "-" for auc in known]
-        assert len(line) == len(head)
+    found = table(rows)
+    assert found.head[2:5] == ["raw", "all", "renamed"]
+    for row, cells in zip(rows, found.rows, strict=True):
+        known = [row.auc["clean"].get(name) for name in found.head[2:5]]
+        assert [cell[:5] for cell in cells[2:5]] == [f"{auc[0]:.3f}" if auc else "-" for auc in known]
+        assert len(cells) == len(found.head)
 
 
 def test_a_run_cannot_be_compared_with_itself(runs: list[Path], tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_one_call_goes_from_raw_folders_to_a_bundle(run: Path) -> None:
     made = set(tree(run))
     assert made >= {
         *("dataset/manifest.csv", "crops/manifest.csv", "crops/skipped.csv", "model.keras", "history.csv", "run.json"),
-        *("evaluation-test/report.md", "evaluation-test/scores.csv"),
+        *("evaluation-test/report.html", "evaluation-test/scores.csv"),
         *("bundle/model.json", "bundle/float32.tflite", "bundle/int8.tflite", "bundle/MODEL_CARD.md"),
     }
     assert [name for name in made if "partial" in name and not name.endswith(".jsonl")] == []
