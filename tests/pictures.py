@@ -99,6 +99,13 @@ def save(path: Path, picture: np.ndarray, **options: int) -> Path:
     return path
 
 
+def fill(root: Path, names: list[str], first_seed: int = 0) -> dict[str, bytes]:
+    """Write a picture under each name, no two the same, and return their bytes."""
+    for seed, name in enumerate(names, start=first_seed):
+        save(root / name, pattern(seed, 48))
+    return tree(root)
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Return the content of every file below a folder, by relative path."""
     return {
