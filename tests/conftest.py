@@ -1,5 +1,6 @@
 """What all tests share: the sample pictures, the shipped bundle, and a tiny run made once from raw folders on."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from facetell.edge.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 from facetell.edge.images import read_image
 
-from .pictures import tiny_bundle, tiny_crops, tiny_run
+from .pictures import tiny_bundle, tiny_crops, tiny_run, zipped
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -27,6 +28,12 @@ def astronaut(samples: Path) -> np.ndarray:
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
     return load_bundle(DEFAULT_BUNDLE)
+
+
+@pytest.fixture(params=[Path, zipped], ids=["folder", "zip"])
+def pack(request: pytest.FixtureRequest) -> Callable[[Path], Path]:
+    """Leave a folder as it is, or make a zip of it: what is read from one is read from the other."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

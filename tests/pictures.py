@@ -4,6 +4,7 @@ The builders of datasets, crops and runs do nothing a second time, so that two f
 """
 
 import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,27 @@ def save(path: Path, picture: np.ndarray, **options: int) -> Path:
     return path
 
 
+def fill(root: Path, names: list[str], first_seed: int = 0) -> dict[str, bytes]:
+    """Write a picture under each name, no two the same, and return their bytes."""
+    for seed, name in enumerate(names, start=first_seed):
+        save(root / name, pattern(seed, 48))
+    return tree(root)
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Return the content of every file below a folder, by relative path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+def zipped(folder: Path, prefix: str = "", compression: int = zipfile.ZIP_STORED) -> Path:
+    """Pack what is in a folder into the zip of its name beside it."""
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in tree(folder).items():
+            archive.writestr(prefix + name, content)
+    return path
 
 
 def record(path: str, label: str, **known: str) -> Record:

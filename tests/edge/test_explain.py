@@ -97,11 +97,10 @@ def test_what_cannot_be_explained_is_one_line(
     assert not Path("out.png").exists()
 
 
-def test_a_changed_explainer_is_refused(tmp_path: Path, capsys, samples: Path) -> None:
-    bundle = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
-    with (bundle / EXPLAIN).open("ab") as file:
+def test_a_changed_explainer_is_refused(bundle_copy: Path, capsys, samples: Path) -> None:
+    with (bundle_copy / EXPLAIN).open("ab") as file:
         file.write(b"more")
-    assert run(["scan", str(samples / FAKE), "--model", str(bundle)]) == 1
+    assert run(["scan", str(samples / FAKE), "--model", str(bundle_copy)]) == 1
     assert "explain.tflite differs from its manifest" in capsys.readouterr().err
 
 

@@ -19,9 +19,8 @@ from facetell.edge.files import GrowingFile
 from facetell.tools.cli import run
 
 from ..pictures import write_video
+from ..program import DONE, FACETELL, FAILED, SOME_FAILED, USAGE
 
-FACETELL = [sys.executable, "-m", "facetell.tools.cli"]
-DONE, FAILED, USAGE, SOME_FAILED = 0, 1, 2, 3
 FILES = 60
 
 

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-FACETELL = [sys.executable, "-m", "facetell.tools.cli"]
-INTERRUPTED = 130
+from ..program import FACETELL, INTERRUPTED
 
 
 def test_a_reader_that_goes_away_is_no_traceback(samples: Path) -> None:

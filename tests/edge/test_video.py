@@ -27,6 +27,7 @@ from facetell.edge.video import SUFFIXES, scan_video
 from facetell.tools.cli import run
 
 from ..pictures import VIDEO_SIZE, write_video
+from ..program import FACETELL, INTERRUPTED
 
 
 @pytest.fixture(scope="module")
@@ -292,14 +293,14 @@ def test_a_stop_leaves_no_half_drawn_video(
 def test_ctrl_c_while_it_draws_keeps_the_verdict(portrait: np.ndarray, tmp_path: Path) -> None:
     frames = [cv2.resize(portrait, (1280, 960))] * 300
     video, out = write_video(tmp_path / "clip.avi", frames, "MJPG"), tmp_path / "out.mp4"
-    command = [sys.executable, "-m", "facetell.tools.cli", "scan", video, "--fps", "1", "--annotate", out]
+    command = [*FACETELL, "scan", video, "--fps", "1", "--annotate", out]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not list(tmp_path.glob(".out.mp4*")):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         rows, err = process.communicate(timeout=300)
-    assert process.returncode == 130
+    assert process.returncode == INTERRUPTED
     assert "clip.avi,ok,real" in rows
     assert err.startswith("Stopped after 1 file")
     assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
@@ -324,7 +325,7 @@ def test_a_full_disk_leaves_no_broken_video(portrait: np.ndarray, tmp_path: Path
         resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
 
     video = write_video(tmp_path / "clip.avi", [portrait] * 40, "MJPG")
-    command = [sys.executable, "-m", "facetell.tools.cli", "scan", video, "--annotate", tmp_path / "out.mp4"]
+    command = [*FACETELL, "scan", video, "--annotate", tmp_path / "out.mp4"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=no_more_than_4_kB)
     assert (done.returncode, done.stderr.count("Error: cannot write")) == (1, 1), done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]

@@ -19,8 +19,7 @@ import pytest
 from facetell.edge.errors import SourceError
 from facetell.edge.watch import Arrivals
 
-FACETELL = [sys.executable, "-m", "facetell.tools.cli"]
-
+from ..program import FACETELL, INTERRUPTED
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says that a file was closed")
 
@@ -266,5 +265,5 @@ def test_the_command_scans_what_is_there_and_what_arrives_until_ctrl_c(samples: 
     assert sorted(rows(3)) == ["arrived.jpg", "bad.jpg", "there.jpg"]
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
-    assert process.returncode == 130
+    assert process.returncode == INTERRUPTED
     assert err.startswith("Stopped after 3 files")
