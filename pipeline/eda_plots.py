@@ -73,10 +73,7 @@ def plot_sizes(path: Path, seen: Sequence[Seen]) -> None:
             places = np.array(list(sizes))
             area = 18 + 400 * np.array(list(sizes.values())) / len(seen)
             axis.scatter(places[:, 0], places[:, 1], area, _COLOUR_OF[label], alpha=0.45, label=label, linewidths=0)
-    axis.set(
-        xlabel="width, pixels",
-        ylabel="height, pixels",
-    )
+    axis.set(xlabel="width, pixels", ylabel="height, pixels")
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
     for ticks in (axis.xaxis, axis.yaxis):
