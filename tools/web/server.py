@@ -24,7 +24,7 @@ from ...edge.errors import SourceError
 from .history import History
 from .page import build_page
 from .pieces import HEAD, ON_LOAD, STYLE, theme
-from .rest import routes
+from .rest import interface
 from .scorer import Scorer
 from .shown import Shown
 
@@ -60,8 +60,8 @@ def application(
 ) -> FastAPI:
     """Return the whole web app; auth is a name and a password that page and REST interface then ask for."""
     scorer = Scorer(bundle, workers=workers, max_megapixels=limits.megapixels)
-    app = FastAPI(title="facetell", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
-    app.include_router(routes(scorer, max_waiting=limits.waiting))
+    app = FastAPI(openapi_url=None)
+    app.mount("/v1", interface(scorer, max_waiting=limits.waiting, password=auth is not None))
     shown = Shown(bundle)
     app.include_router(shown.routes())
     page = build_page(scorer, shown, history)

@@ -88,13 +88,22 @@ def test_what_is_no_picture_is_a_415_with_the_reason(
 
 
 def test_a_form_without_a_file_is_a_422(client: TestClient) -> None:
-    assert client.post("/v1/score", data={"file": "text"}).status_code == 422
-    assert client.post("/v1/score").status_code == 422
+    for options in ({"data": {"file": "text"}}, {}, {"json": {"file": "text"}}):
+        answer = client.post("/v1/score", **options)
+        assert answer.status_code == 422
+        assert "the field 'file'" in answer.json()["detail"]
 
 
 def test_the_schema_names_what_there_is(client: TestClient) -> None:
-    paths = client.get("/v1/openapi.json").json()["paths"]
-    assert {path: list(methods) for path, methods in paths.items()} == {"/v1/health": ["get"], "/v1/score": ["post"]}
+    schema = client.get("/v1/openapi.json").json()
+    paths = {path: list(methods) for path, methods in schema["paths"].items()}
+    assert (schema["servers"], paths) == ([{"url": "/v1"}], {"/health": ["get"], "/score": ["post"]})
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "TRACE"])
+def test_another_method_is_a_405(method: str, client: TestClient) -> None:
+    answer = client.request(method, "/v1/score")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
 def test_an_upload_is_not_kept(client: TestClient, samples: Path, tmp_path: Path, monkeypatch) -> None:
