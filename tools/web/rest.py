@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel
 
+from ...edge.results import FileResult
 from .scorer import Scorer
 
 
@@ -40,6 +41,11 @@ class ScoreOut(BaseModel):
     precision: str
     rule: str
     latency_ms: float
+
+    @classmethod
+    def of(cls, result: FileResult) -> ScoreOut:
+        """Return what a scan that went well has found."""
+        return cls.model_validate(asdict(result))
 
 
 class HealthOut(BaseModel):
@@ -122,6 +128,6 @@ def interface(scorer: Scorer, *, max_waiting: int, password: bool) -> FastAPI:
             places.release()
         if result.status != "ok":
             raise HTTPException(415, result.error)
-        return ScoreOut.model_validate(asdict(result))
+        return ScoreOut.of(result)
 
     return app

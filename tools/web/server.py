@@ -99,6 +99,7 @@ def application(
         show_error=True,
         ssr_mode=False,
         enable_monitoring=False,
+        run_history=False,
         footer_links=[],
         theme=theme(),
         css=STYLE,
@@ -111,7 +112,7 @@ def application(
 def serve(app: FastAPI, host: str, port: int, greeting: Callable[[str], None]) -> None:
     """Serve until Ctrl-C; greeting is told the address. Raises SourceError when it cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
+    listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # unnamed, asyncio waits 40 ms before an answer's end
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

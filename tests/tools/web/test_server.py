@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,9 @@ def client_of(bundle: Bundle) -> Callable[..., TestClient]:
 
 
 @pytest.fixture(scope="module")
-def client(client_of: Callable[..., TestClient]) -> TestClient:
-    return client_of()
+def client(client_of: Callable[..., TestClient]) -> Iterator[TestClient]:
+    with client_of() as client:  # Gradio's queue starts and ends with it
+        yield client
 
 
 def score(client: TestClient, content: bytes, **options: Any) -> Any:
@@ -110,6 +111,47 @@ def test_an_upload_is_not_kept(client: TestClient, samples: Path, tmp_path: Path
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert score(client, (samples / TWO_FACES).read_bytes()).status_code == 200
     assert list(tmp_path.iterdir()) == []
+
+
+# Gradio's own interface
+
+
+def call(client: TestClient, path: str) -> str:
+    """What Gradio says of a file by its path, or its address."""
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    said = client.post("/gradio_api/call/score", json={"data": [file]}).json()
+    return client.get(f"/gradio_api/call/score/{said['event_id']}").text
+
+
+def test_gradio_gives_the_same_score(client: TestClient, samples: Path) -> None:
+    content = (samples / TWO_FACES).read_bytes()
+    paths = [client.post("/gradio_api/upload", files={"files": (TWO_FACES, content)}).json()[0] for _ in range(2)]
+    assert len({Path(path).parent for path in paths}) == 2  # one is deleted while the other waits
+    rest = score(client, content).json()
+    for path in paths:
+        said = json.loads(call(client, path).partition("data: ")[2])[0]
+        assert said == {key: rest[key] for key in rest if key != "path"} | {"latency_ms": said["latency_ms"]}
+        assert not Path(path).parent.exists()
+
+
+def test_programs_have_one_function(client: TestClient) -> None:
+    info = client.get("/gradio_api/info").json()
+    assert (list(info["named_endpoints"]), info["unnamed_endpoints"]) == (["/score"], {})
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "a folder/picture.jpg", "https://example.com/a.jpg"])
+def test_gradio_takes_nothing_but_uploads(path: str, client: TestClient, samples: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes((samples / TWO_FACES).read_bytes())
+    said = call(client, path.replace("a folder", str(tmp_path)))
+    assert said.startswith("event: error")
+    assert "not uploaded" in said or "not its address" in said
+    assert picture.exists()
+
+
+def test_a_sample_is_scored_and_stays(client: TestClient, samples: Path) -> None:
+    assert call(client, str(samples / TWO_FACES)).startswith("event: complete")
+    assert (samples / TWO_FACES).exists()
 
 
 # Limits
