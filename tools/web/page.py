@@ -29,7 +29,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 _SAMPLES = ("real_astronaut.jpg", "fake_hopper_with_astronauts_face.jpg", "two_faces.jpg")
-_KEEP_S = 3600  # how long downloads and shown pictures stay on the server
+_KEEP_S = 3600  # how long the page remembers what it shows
 _LIVE_EVERY_S = 0.2
 _BATCH_PICTURES = 20  # of a batch, that its report shows
 # The page's own events give HTML. Uploads come as they are: Gradio's preprocessing leaves an empty file of each.
@@ -58,7 +58,7 @@ class _Page:
 def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Blocks:
     """Return the page; without a history it has no tab for one."""
     gr.set_static_paths([SAMPLES])  # they are shown from where they are
-    with gr.Blocks(title="facetell", analytics_enabled=False, delete_cache=(_KEEP_S // 4, _KEEP_S)) as blocks:
+    with gr.Blocks(title="facetell", analytics_enabled=False) as blocks:
         _programs(scorer)  # first, so that its name is free
         gr.HTML(TITLE)
         with gr.Sidebar(label="What this is", open=False):
@@ -140,7 +140,7 @@ def _photo(page: _Page) -> None:
         return [name, *show(name, threshold)]
 
     outputs = [name, figures, pictures]
-    file.change(score, [file, page.threshold], outputs, show_progress="minimal", **_PRIVATE)
+    file.change(score, [file, page.threshold], outputs, show_progress="minimal", api_name="photo", **_PRIVATE)
     page.threshold.change(show, [name, page.threshold], [figures, pictures], api_visibility="private")
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio import processing_utils, route_utils
+from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
+
+_ABANDONED_S = 3600
+_LOOKED_FOR_S = 300
 
 
 class _Upload(route_utils.GradioUploadFile):
@@ -41,6 +47,37 @@ def uploaded(file: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         yield path, file.get("orig_name") or path.name
     finally:
         if path.is_relative_to(get_upload_folder()):  # the samples are not
-            path.unlink(missing_ok=True)
-            with suppress(OSError):
-                path.parent.rmdir()
+            _delete(path)
+            blocks = LocalContext.blocks.get(None)
+            for names in blocks.temp_file_sets if blocks else ():  # Gradio remembers the name of every file
+                names.discard(str(path))
+
+
+@asynccontextmanager
+async def abandoned_deleted(app: object) -> AsyncIterator[None]:
+    """While a server runs, delete uploads that were never scored: a page was closed, or the queue was full."""
+
+    async def delete() -> None:
+        while True:
+            await asyncio.sleep(_LOOKED_FOR_S)
+            await asyncio.to_thread(delete_older_than, _ABANDONED_S)
+
+    task = asyncio.create_task(delete())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def delete_older_than(age_s: float) -> None:
+    """Delete all uploads that have waited for longer."""
+    for path in Path(get_upload_folder()).glob("*/*"):
+        with suppress(OSError):
+            if path.lstat().st_mtime < time.time() - age_s:
+                _delete(path)
+
+
+def _delete(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from facetell.tools.web.report import report
 from facetell.tools.web.scorer import Scored, Scorer
 from facetell.tools.web.server import Limits, application
 from facetell.tools.web.shown import Shown
+from facetell.tools.web.uploads import delete_older_than
 
 from ...pictures import encoded
 
@@ -152,6 +154,22 @@ def test_gradio_takes_nothing_but_uploads(path: str, client: TestClient, samples
 def test_a_sample_is_scored_and_stays(client: TestClient, samples: Path) -> None:
     assert call(client, str(samples / TWO_FACES)).startswith("event: complete")
     assert (samples / TWO_FACES).exists()
+
+
+def test_abandoned_uploads_go(client: TestClient) -> None:
+    (old,), (new,) = (client.post("/gradio_api/upload", files={"files": ("a.jpg", b"x")}).json() for _ in range(2))
+    os.utime(old, (0, 0))
+    delete_older_than(3600)
+    assert (Path(old).parent.exists(), Path(new).exists()) == (False, True)
+
+
+def test_what_is_shown_is_bounded_by_its_bytes(scorer: Scorer, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = scorer.picture(samples / TWO_FACES, TWO_FACES)
+    monkeypatch.setattr("facetell.tools.web.shown._KEPT_BYTES", 3 * scored.kept_bytes())
+    shown = Shown(scorer.bundle)
+    names = [shown.keep([scored]) for _ in range(5)]
+    assert [len(shown.batch(name, None)) for name in names] == [0, 0, 1, 1, 1]
+    assert len(shown.batch(shown.keep([scored] * 9), None)) == 9
 
 
 # Limits
