@@ -152,7 +152,7 @@ def main() -> None:
         photo = Path(folder) / "photo.jpg"
         cv2.imwrite(str(photo), cv2.resize(cv2.imread(str(SAMPLES / PHOTO)), (640, 480)))
         for name, way in (("REST", by_rest), ("page", by_page)):
-            load(address, way, 200, 8)
+            load(address, way, 800, 8)  # until as many sessions and results are kept as ever will be
             warm = rss_mb(process)
             for _ in range(3):
                 latencies_ms, wrong = load(address, way, 200, 8)

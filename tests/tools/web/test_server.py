@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 pytest.importorskip("gradio")
 
 from fastapi.testclient import TestClient
+from packaging.requirements import Requirement
 from PIL import Image
 
 from facetell.edge.bundle import Bundle
@@ -27,6 +30,7 @@ from facetell.tools.web.server import Limits, application
 from facetell.tools.web.shown import Shown
 from facetell.tools.web.uploads import delete_older_than
 
+from ...conftest import ROOT
 from ...pictures import encoded
 
 TWO_FACES = "two_faces.jpg"
@@ -300,3 +304,11 @@ def test_any_name_has_a_report(name: str, scorer: Scorer, samples: Path) -> None
 def test_a_report_of_what_could_not_be_read(scorer: Scorer, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no picture")
     assert io.BytesIO(report([scorer.picture(tmp_path / "bad.jpg", "bad.jpg")], scorer.bundle)).read(5) == b"%PDF-"
+
+
+def test_a_space_has_the_gradio_that_is_asked_for() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    wanted = next(line for line in setup["options.extras_require"]["web"].split() if line.startswith("gradio"))
+    (version,) = re.findall(r"^sdk_version: (.+)$", (ROOT / "spaces" / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert version in Requirement(wanted).specifier
