@@ -17,7 +17,17 @@ from ...edge.images import SUFFIXES, read_image
 from ...edge.live import Look, Watcher, drawn
 from ...edge.video import SUFFIXES as VIDEOS
 from .history import History
-from .pieces import TITLE, figures_of, inline_picture, links, pictures_of, table_of_entries, table_of_files, video_of
+from .pieces import (
+    EMPTY,
+    TITLE,
+    figures_of,
+    inline_picture,
+    links,
+    pictures_of,
+    table_of_entries,
+    table_of_files,
+    video_of,
+)
 from .rest import ScoreOut
 from .scorer import Scored, Scorer, as_jpeg
 from .shown import Shown
@@ -60,7 +70,7 @@ def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Bloc
     gr.set_static_paths([SAMPLES])  # they are shown from where they are
     with gr.Blocks(title="facetell", analytics_enabled=False) as blocks:
         _programs(scorer)  # first, so that its name is free
-        gr.HTML(TITLE)
+        gr.HTML(TITLE, padding=False)
         with gr.Sidebar(label="What this is", open=False):
             gr.Markdown(DEEPFAKES)
             gr.Markdown(f"### What the tool can not tell\n\n{LIMITS}")
@@ -69,7 +79,7 @@ def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Bloc
             _threshold(page, accordion)
         with gr.Tab("Photo"):
             _photo(page)
-        with gr.Tab("Folder or batch"):
+        with gr.Tab("Batch"):
             _batch(page)
         with gr.Tab("Video"):
             _video(page)
@@ -127,13 +137,13 @@ def _photo(page: _Page) -> None:
         with gr.Column(scale=1, min_width=300):
             file = gr.File(show_label=False, file_types=sorted(SUFFIXES), height=150)
             gr.Examples([[str(SAMPLES / name)] for name in _SAMPLES], file, label="Or try one of these")
-            figures = gr.HTML()
+            figures = gr.HTML(padding=False)
         with gr.Column(scale=2, min_width=300):
-            pictures = gr.HTML()
+            pictures = gr.HTML(EMPTY, padding=False)
 
     def show(name: str, threshold: float | None) -> list[str]:
         batch = page.shown.batch(name, threshold)
-        return [figures_of(batch[0].result), pictures_of(batch[0], name, threshold)] if batch else ["", ""]
+        return [figures_of(batch[0].result), pictures_of(batch[0], name, threshold)] if batch else ["", EMPTY]
 
     def score(upload: dict[str, Any] | None, threshold: float | None) -> list[str]:
         name = page.shown.keep([page.score(upload)]) if upload else ""
@@ -149,7 +159,7 @@ def _batch(page: _Page) -> None:
     with gr.Row():
         files = gr.File(label="Pictures", file_count="multiple", file_types=sorted(SUFFIXES), height=150)
         folder = gr.File(label="Or a folder", file_count="directory", height=150)
-    table = gr.HTML()
+    table = gr.HTML(padding=False)
 
     def show(name: str, threshold: float | None) -> str:
         batch = page.shown.batch(name, threshold)
@@ -176,7 +186,7 @@ def _batch(page: _Page) -> None:
 
 def _video(page: _Page) -> None:
     file = gr.File(show_label=False, file_types=sorted(VIDEOS), height=150)
-    figures, shown = gr.HTML(), gr.HTML()
+    figures, shown = gr.HTML(padding=False), gr.HTML(padding=False)
 
     def score(upload: dict[str, Any] | None, progress: gr.Progress = gr.Progress()) -> list[str]:
         if upload is None:
@@ -198,8 +208,10 @@ def _webcam(page: _Page) -> None:
     gr.Markdown("Allow the camera, then press record. Frames go to this server, are scored and are not kept.")
     watcher = gr.State(None, time_to_live=_KEEP_S)
     with gr.Row():
-        camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, label="Camera", streaming=True)
-        shown = gr.HTML()
+        with gr.Column(min_width=300):
+            camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, label="Camera", streaming=True)
+        with gr.Column(min_width=300):
+            shown = gr.HTML(padding=False)
 
     def look(path: str | None, last: tuple[Watcher, float] | None) -> tuple[str, tuple[Watcher, float] | None]:
         if path is None:
@@ -229,13 +241,15 @@ def _webcam(page: _Page) -> None:
 
 
 def _history(history: History, tab: gr.Tab) -> None:
-    with gr.Row():
-        words = gr.Textbox(label="Search", placeholder="a name, a verdict, a model, a date")
-        number = gr.Number(label="Entry", precision=0)
-        one = gr.Button("Delete this entry")
-        sure = gr.Checkbox(False, label="I am sure")
-        everything = gr.Button("Delete all", variant="stop")
-    entries = gr.HTML()
+    words = gr.Textbox(label="Search", placeholder="a name, a verdict, a model, a date", max_lines=1)
+    entries = gr.HTML(padding=False)
+    with gr.Accordion("Delete", open=False), gr.Row():
+        with gr.Column(min_width=300):
+            number = gr.Number(None, label="The entry of this number", precision=0)
+            one = gr.Button("Delete this entry")
+        with gr.Column(min_width=300):
+            sure = gr.Checkbox(False, label="I am sure", container=True)
+            everything = gr.Button("Delete all", variant="stop")
 
     def show(words: str) -> str:
         return table_of_entries(history.search(words or ""))
