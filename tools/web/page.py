@@ -217,12 +217,11 @@ def _webcam(page: _Page) -> None:
         if path is None:
             return "", last
         started = time.monotonic()
-        try:
-            image = read_image(Path(path), max_megapixels=4)
-        except FacetellError as error:
-            raise gr.Error(str(error)) from error
-        finally:
-            Path(path).unlink(missing_ok=True)
+        with uploaded({"path": path}) as (frame, _):
+            try:
+                image = read_image(frame, max_megapixels=4)
+            except FacetellError as error:
+                raise gr.Error(str(error)) from error
         with page.scorer.detector() as detector:
             watcher, before = last or (Watcher(detector.verdict), started)
             faces, _ = watcher.look(started, detector.detect(image))
