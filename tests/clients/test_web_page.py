@@ -131,19 +131,19 @@ def test_a_sample(page: Page, samples: Path) -> None:
 def test_a_threshold_of_ones_own(page: Page, samples: Path) -> None:
     upload(page, samples / "two_faces.jpg")
     shown(page, "98.3%")
-    page.get_by_text("Threshold: the model's own").click()
+    page.get_by_text("Threshold of photos and batches: the model's own").click()
     page.get_by_label("The model's own two").uncheck()
     shown(page, "of real faces fake")
-    shown(page, "Threshold: fake from 0.5")
+    shown(page, "Threshold of photos and batches: fake from 0.5")
     page.locator("img[src*='threshold=0.5']").first.wait_for(timeout=WAIT_MS)
 
 
 def test_a_batch(page: Page, samples: Path) -> None:
-    page.get_by_role("tab", name="Batch").click()
+    page.get_by_role("tab", name="Folder/batch").click()
     upload(page, *(samples / name for name in ("real_astronaut.jpg", "no_face_coffee.jpg", "two_faces.jpg")))
     page.locator("table.faces tr").nth(3).wait_for(timeout=WAIT_MS)
     rows = [row.inner_text().split("\t")[:2] for row in page.locator("table.faces tr").all()]
-    assert rows[1:] == [["real_astronaut.jpg", "real"], ["no_face_coffee.jpg", "no face"], ["two_faces.jpg", "fake"]]
+    assert rows[1:] == [["no_face_coffee.jpg", "no face"], ["real_astronaut.jpg", "real"], ["two_faces.jpg", "fake"]]
 
 
 def test_a_video(page: Page, portrait: np.ndarray, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_history_is_searched_and_deleted(page: Page, samples: Path) -> None:
     page.get_by_role("tab", name="History").click()
     shown(page, "real_grace_hopper.jpg")
     page.get_by_label("Search").fill("nothing like it")
-    shown(page, "Nothing here yet")
+    shown(page, "Nothing matches nothing like it")
     page.get_by_label("Search").fill("")
     page.locator("button.label-wrap", has_text="Delete").click()
     page.get_by_label("I am sure").check()

@@ -69,7 +69,7 @@ def test_heic_is_read_where_the_extra_is_installed(astronaut: np.ndarray) -> Non
 
 
 def test_heic_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facetell.edge.images._formats", lambda: ["JPEG", "PNG"])
+    monkeypatch.setattr("facetell.edge.images.formats", lambda: ["JPEG", "PNG"])
     with pytest.raises(ImageError, match="pip install pillow-heif"):
         read_image(b"\0\0\0\x18ftypheic" + bytes(100))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 
 _PATH = click.Path(path_type=Path)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command()
@@ -17,7 +17,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0 takes a free one.")
 @click.option("--auth", metavar="NAME:PASSWORD", envvar="FACETELL_AUTH", help="Ask for these.  [env: FACETELL_AUTH]")
 @click.option("--history", type=_PATH, metavar="FILE", help="Keep thumbnails and verdicts in this SQLite file.")
-@click.option("--keep-days", type=click.FloatRange(0, min_open=True), help="Drop what is older from the history.")
+@click.option("--keep-days", type=click.FloatRange(0, 36_500, min_open=True), help="Drop older entries of it.")
 @click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Pictures at once.  [default: one for each processor]")
 @click.option("--max-upload-mb", type=click.IntRange(1), default=50, show_default=True)
@@ -42,28 +42,32 @@ def serve(
         raise click.UsageError("--auth wants NAME:PASSWORD")
     if keep_days and not history:
         raise click.UsageError("--keep-days is for a --history FILE")
-    from ...edge.bundle import DEFAULT_BUNDLE, load_bundle
-    from ...edge.runtime import silent_stderr
-    from ...edge.scan import available_processors
-    from .history import History
-    from .server import Limits, application
-    from .server import serve as serve_application
+    with TemporaryDirectory(prefix="facetell-uploads-") as uploads:
+        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)  # Gradio makes folders there as it is imported
+        from ...edge.bundle import DEFAULT_BUNDLE, load_bundle
+        from ...edge.runtime import silent_stderr
+        from ...edge.scan import available_processors
+        from .history import History
+        from .server import LOOPBACK, Limits, application
+        from .server import serve as serve_application
 
-    if host not in _LOOPBACK and not auth:
-        click.echo("Warning: anybody who reaches this machine can use it; ask for a password with --auth.", err=True)
-    name, _, password = (auth or "").partition(":")
-    with TemporaryDirectory(prefix="facetell-uploads-") as uploads, silent_stderr():
-        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
-        app = application(
-            load_bundle(model or DEFAULT_BUNDLE),
-            workers=workers or available_processors(),
-            limits=Limits(max_upload_mb, max_megapixels, rate, queue),
-            history=History(history, keep_days) if history else None,
-            auth=(name, password) if auth else None,
-            host=host,
-        )
-        serve_application(app, host, port, _greet)
+        name, _, password = (auth or "").partition(":")
+        if hasattr(signal, "SIGHUP"):  # a terminal that is closed ends it as Ctrl-C does, and uploads go
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
+        def greet(address: str) -> None:
+            if host not in LOOPBACK and not auth:
+                warning = "Warning: anybody who reaches this machine can use it; ask for a password with --auth."
+                click.echo(warning, err=True)
+            click.echo(f"serving at {address} ; Ctrl-C ends it", err=True)
 
-def _greet(address: str) -> None:
-    click.echo(f"serving at {address} ; Ctrl-C ends it", err=True)
+        with silent_stderr():
+            app = application(
+                load_bundle(model or DEFAULT_BUNDLE),
+                workers=workers or available_processors(),
+                limits=Limits(max_upload_mb, max_megapixels, rate, queue),
+                history=History(history, keep_days) if history else None,
+                auth=(name, password) if auth else None,
+                host=host,
+            )
+            serve_application(app, host, port, greet)

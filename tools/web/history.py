@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from ...edge.errors import SourceError
 from ...edge.results import FileResult
 
 _THUMBNAIL_PX = 160
+_TERMS = 20  # of a search, that are looked for
 _WAIT_S = 10  # for another process that writes
 _TABLE = """
 CREATE TABLE IF NOT EXISTS scored (
@@ -53,7 +54,11 @@ class History:
 
     def __init__(self, path: Path, keep_days: float | None = None) -> None:
         """Open or begin a history, and drop what is older than keep_days; raises SourceError when it cannot be used."""
-        self._path, self._keep_days = path, keep_days
+        self._path = path
+        self.keep_days = keep_days
+        if not path.exists():
+            with suppress(OSError):  # SQLite says why it cannot be opened
+                path.touch(mode=0o600)  # there are faces in it
         with self._connected() as connection:
             connection.execute(_TABLE)
         self._drop_old()
@@ -74,7 +79,8 @@ class History:
 
     def search(self, words: str = "", limit: int = 100) -> list[Entry]:
         """Return the newest entries whose name, verdict, model or time holds all the words."""
-        terms = words.split()
+        self._drop_old()
+        terms = words.split()[:_TERMS]
         found = "instr(lower(name || ' ' || verdict || ' ' || model || ' ' || time), lower(?)) > 0"
         where = " AND ".join([found] * len(terms)) or "1"
         with self._connected() as connection:
@@ -85,10 +91,10 @@ class History:
             )
             return [Entry(*row) for row in rows]
 
-    def delete(self, id: int) -> bool:
+    def delete(self, number: int) -> bool:
         """Delete an entry and return whether there was one."""
         with self._connected() as connection:
-            return connection.execute("DELETE FROM scored WHERE id = ?", (id,)).rowcount > 0
+            return connection.execute("DELETE FROM scored WHERE id = ?", (number,)).rowcount > 0
 
     def delete_all(self) -> int:
         """Delete all entries and return how many there were."""
@@ -96,8 +102,8 @@ class History:
             return connection.execute("DELETE FROM scored").rowcount
 
     def _drop_old(self) -> None:
-        if self._keep_days is not None:
-            oldest = datetime.now(timezone.utc) - timedelta(days=self._keep_days)
+        if self.keep_days is not None:
+            oldest = datetime.now(timezone.utc) - timedelta(days=self.keep_days)
             with self._connected() as connection:
                 connection.execute("DELETE FROM scored WHERE time < ?", (oldest.isoformat(timespec="seconds"),))
 

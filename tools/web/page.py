@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,28 +21,30 @@ from ...edge.video import SUFFIXES as VIDEOS
 from .history import History
 from .pieces import (
     EMPTY,
-    TITLE,
     figures_of,
     inline_picture,
     links,
     pictures_of,
     table_of_entries,
     table_of_files,
+    title_of,
     video_of,
 )
 from .rest import ScoreOut
 from .scorer import Scored, Scorer, as_jpeg
 from .shown import Shown
 from .texts import DEEPFAKES, LIMITS
-from .uploads import only_uploads, uploaded
+from .uploads import SAMPLES, only_uploads, uploaded
 
 # At each event Gradio would make a pandas table of the last 10,000.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
-SAMPLES = Path(__file__).parent.parent.parent / "samples"
 _SAMPLES = ("real_astronaut.jpg", "fake_hopper_with_astronauts_face.jpg", "two_faces.jpg")
 _KEEP_S = 3600  # how long the page remembers what it shows
+_THRESHOLD = "Threshold of photos and batches: the model's own"
+_MIDDLE = 0.5
 _LIVE_EVERY_S = 0.2
+_FRAME_MEGAPIXELS = 4
 _BATCH_PICTURES = 20  # of a batch, that its report shows
 # The page's own events give HTML. Uploads come as they are: Gradio's preprocessing leaves an empty file of each.
 _PRIVATE: Any = {"preprocess": False, "api_visibility": "private"}
@@ -60,9 +64,16 @@ class _Page:
         """Score an upload and delete it."""
         with uploaded(file) as (path, name):
             scored = self.scorer.picture(path, name, shown=shown)
-        if self.history:
-            self.history.add(scored.name, scored.result, scored.framed())
+        self.remember(scored)
         return scored
+
+    def remember(self, scored: Scored) -> None:
+        """Put what was scored into the history, if there is one; where that fails, the verdict is told all the same."""
+        if self.history:
+            try:
+                self.history.add(scored.name, scored.result, scored.framed())
+            except FacetellError as error:
+                gr.Warning(str(error))
 
 
 def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Blocks:
@@ -70,16 +81,16 @@ def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Bloc
     gr.set_static_paths([SAMPLES])  # they are shown from where they are
     with gr.Blocks(title="facetell", analytics_enabled=False) as blocks:
         _programs(scorer)  # first, so that its name is free
-        gr.HTML(TITLE, padding=False)
+        gr.HTML(title_of(_what_is_kept(history)), padding=False)
         with gr.Sidebar(label="What this is", open=False):
             gr.Markdown(DEEPFAKES)
             gr.Markdown(f"### What the tool can not tell\n\n{LIMITS}")
         page = _Page(scorer, shown, history, gr.State(None))
-        with gr.Accordion("Threshold: the model's own", open=False) as accordion:
+        with gr.Accordion(_THRESHOLD, open=False) as accordion:
             _threshold(page, accordion)
         with gr.Tab("Photo"):
             _photo(page)
-        with gr.Tab("Batch"):
+        with gr.Tab("Folder/batch"):
             _batch(page)
         with gr.Tab("Video"):
             _video(page)
@@ -114,19 +125,23 @@ def _threshold(page: _Page, accordion: gr.Accordion) -> None:
     thresholds = page.scorer.bundle.thresholds
     own = gr.Checkbox(True, label="The model's own two: fake from one, real up to the other, uncertain between")
     gr.Markdown(f"Fake from {thresholds.fake:.3g}, real up to {thresholds.real:.3g}: {thresholds.chosen_at}.")
-    slider = gr.Slider(0.05, 0.99, 0.5, step=0.01, label="Or one of yours: fake from", interactive=True, visible=False)
+    slider = gr.Slider(
+        0.05, 0.99, _MIDDLE, step=0.01, label="Or one of yours: fake from", interactive=True, visible=False
+    )
     meaning = gr.Markdown(visible=False)
 
-    def choose(own: bool, value: float) -> list[Any]:
-        label = "Threshold: the model's own" if own else f"Threshold: fake from {value:g}"
+    def choose(own: bool, value: float | None) -> list[Any]:
+        value = _MIDDLE if value is None else value  # the box beside it was emptied
+        label = _THRESHOLD if own else f"Threshold of photos and batches: fake from {value:g}"
         words = gr.update(value=_what_it_means(page.scorer, value), visible=not own)
         return [None if own else value, gr.update(label=label), gr.update(visible=not own), words]
 
     gr.on(
-        [own.change, slider.release],
+        [own.change, slider.input],
         choose,
         [own, slider],
         [page.threshold, accordion, slider, meaning],
+        trigger_mode="always_last",
         api_visibility="private",
     )
 
@@ -161,14 +176,18 @@ def _batch(page: _Page) -> None:
         folder = gr.File(label="Or a folder", file_count="directory", height=150)
     table = gr.HTML(padding=False)
 
-    def show(name: str, threshold: float | None) -> str:
+    def show(name: str, threshold: float | None, left_out: Sequence[str] = ()) -> str:
         batch = page.shown.batch(name, threshold)
-        return links(name, threshold) + table_of_files([scored.result for scored in batch]) if batch else ""
+        if not batch and not left_out:
+            return ""
+        return links(name, threshold) + table_of_files([scored.result for scored in batch], left_out)
 
     def score(
         uploads: list[dict[str, Any]] | None, threshold: float | None, progress: gr.Progress = gr.Progress()
     ) -> list[str]:
-        pictures = [file for file in uploads or [] if Path(file["path"]).suffix.lower() in SUFFIXES]
+        by_name = sorted(uploads or [], key=_name_of)
+        pictures = [file for file in by_name if Path(_name_of(file)).suffix.lower() in SUFFIXES]
+        left_out = [_name_of(file) for file in by_name if file not in pictures]
         scored = []
         with ExitStack() as stack:
             for file in uploads or []:  # all of them go, whatever happens
@@ -177,11 +196,15 @@ def _batch(page: _Page) -> None:
                 progress((number, len(pictures)), desc="Scoring", unit="pictures")
                 scored.append(page.score(file, shown=number < _BATCH_PICTURES))
         name = page.shown.keep(scored) if scored else ""
-        return [name, show(name, threshold)]
+        return [name, show(name, threshold, left_out)]
 
     for source in (files, folder):
         source.change(score, [source, page.threshold], [name, table], **_PRIVATE)
     page.threshold.change(show, [name, page.threshold], table, api_visibility="private")
+
+
+def _name_of(file: dict[str, Any]) -> str:
+    return file.get("orig_name") or Path(file["path"]).name
 
 
 def _video(page: _Page) -> None:
@@ -197,11 +220,10 @@ def _video(page: _Page) -> None:
 
         with uploaded(upload) as (path, name):
             scored = page.scorer.video(path, name, tell)
-        if page.history:
-            page.history.add(scored.name, scored.result, scored.framed())
+        page.remember(scored)
         return [figures_of(scored.result), video_of(scored, page.shown.keep([scored]))]
 
-    file.change(score, file, [figures, shown], **_PRIVATE)
+    file.change(score, file, [figures, shown], concurrency_limit=1, **_PRIVATE)
 
 
 def _webcam(page: _Page) -> None:
@@ -209,19 +231,18 @@ def _webcam(page: _Page) -> None:
     watcher = gr.State(None, time_to_live=_KEEP_S)
     with gr.Row():
         with gr.Column(min_width=300):
-            camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, label="Camera", streaming=True)
+            camera = gr.Image(sources=["webcam"], label="Camera", streaming=True)
         with gr.Column(min_width=300):
             shown = gr.HTML(padding=False)
 
-    def look(path: str | None, last: tuple[Watcher, float] | None) -> tuple[str, tuple[Watcher, float] | None]:
-        if path is None:
+    def look(frame: dict[str, Any] | None, last: tuple[Watcher, float] | None) -> tuple[str, Any]:
+        if frame is None:
             return "", last
         started = time.monotonic()
-        with uploaded({"path": path}) as (frame, _):
-            try:
-                image = read_image(frame, max_megapixels=4)
-            except FacetellError as error:
-                raise gr.Error(str(error)) from error
+        try:
+            image = read_image(_content(frame), max_megapixels=_FRAME_MEGAPIXELS)
+        except (FacetellError, ValueError) as error:
+            raise gr.Error(f"not a frame of a camera: {error}", print_exception=False) from error
         with page.scorer.detector() as detector:
             watcher, before = last or (Watcher(detector.verdict), started)
             faces, _ = watcher.look(started, detector.detect(image))
@@ -235,8 +256,16 @@ def _webcam(page: _Page) -> None:
         [shown, watcher],
         stream_every=_LIVE_EVERY_S,
         show_progress="hidden",
-        api_visibility="private",
+        **_PRIVATE,
     )
+
+
+def _content(frame: dict[str, Any]) -> bytes:
+    """Return the file that a frame has within it, as browsers send it; raises ValueError where it has none."""
+    kind, _, content = (frame.get("url") or "").partition(";base64,")
+    if not kind.startswith("data:image/"):
+        raise ValueError("wanted it as base64, with no path and no address")
+    return base64.b64decode(content, validate=True)
 
 
 def _history(history: History, tab: gr.Tab) -> None:
@@ -251,12 +280,14 @@ def _history(history: History, tab: gr.Tab) -> None:
             everything = gr.Button("Delete all", variant="stop")
 
     def show(words: str) -> str:
-        return table_of_entries(history.search(words or ""))
+        return table_of_entries(history.search(words or ""), words or "")
 
-    def delete(number: float | None, words: str) -> str:
-        if number is None or not history.delete(int(number)):
+    def delete(number: float | None, words: str) -> tuple[str, None]:
+        if number is None or not 0 < number < 2**53 or not history.delete(int(number)):
             gr.Warning("There is no such entry; its number stands below its picture.")
-        return show(words)
+        else:
+            gr.Info(f"Entry {number:.0f} deleted.")
+        return show(words), None
 
     def delete_all(sure: bool, words: str) -> tuple[str, bool]:
         if not sure:
@@ -266,8 +297,15 @@ def _history(history: History, tab: gr.Tab) -> None:
         return show(words), False
 
     gr.on([words.change, tab.select], show, words, entries, api_visibility="private")
-    one.click(delete, [number, words], entries, api_visibility="private")
+    one.click(delete, [number, words], [entries, number], api_visibility="private")
     everything.click(delete_all, [sure, words], [entries, sure], api_visibility="private")
+
+
+def _what_is_kept(history: History | None) -> str:
+    if history is None:
+        return "Pictures are scored on this server and deleted."
+    days = "" if history.keep_days is None else f" for {history.keep_days:g} days"
+    return f"Pictures are scored on this server and deleted; thumbnails and verdicts are kept{days}."
 
 
 def _what_it_means(scorer: Scorer, threshold: float) -> str:
@@ -285,8 +323,8 @@ def _about(scorer: Scorer) -> str:
     bundle = scorer.bundle
     return (
         f"### The model\n\n`{bundle.identity}`, {bundle.backbone}, {bundle.input_size_px} x {bundle.input_size_px} "
-        f"pixels of each face. Trained on {', '.join(bundle.trained_on)}. {bundle.license}.\n\n"
+        f"pixels of each face. Trained on {', '.join(bundle.trained_on)}. License: {bundle.license}.\n\n"
         f"### Limits\n\n{LIMITS}\n\n"
-        "### For programs\n\n```sh\ncurl -F file=@photo.jpg http://localhost:7860/v1/score\n```\n\n"
+        "### For programs\n\nSend a picture to `/v1/score` here: `curl -F file=@photo.jpg ADDRESS/v1/score`. "
         "What it takes and gives is in [/v1/openapi.json](/v1/openapi.json).\n\n### Where it looked\n\n" + MEANING
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from collections import Counter
 from collections.abc import Sequence
 
 from gradio.themes import Base, Soft
@@ -72,9 +73,12 @@ ON_LOAD = """
 """
 """Gradio chooses a theme by the reader's system first."""
 
-TITLE = """
+
+def title_of(kept: str) -> str:
+    """Return the head of the page; kept says what becomes of pictures."""
+    return f"""
 <div id="title"><div><h1>Real or fake?</h1>
-<span>Every fake has a tell. Pictures are scored on this machine and deleted.</span></div>
+<span>Every fake has a tell. {html.escape(kept)}</span></div>
 <button id="theme" onclick="facetellTheme()" aria-label="light or dark">◐<span> light / dark</span></button></div>
 """
 
@@ -116,8 +120,8 @@ def _bars(p_fake: float | None) -> str:
 
 def pictures_of(scored: Scored, name: str, threshold: float | None) -> str:
     """Return the picture with its faces framed, where the network looked, and links to the files, of a batch of one."""
-    at = "" if threshold is None else f"?threshold={threshold:g}"
-    parts = [("faces", "The picture with its faces framed", "")]
+    at = _query(threshold)
+    parts = [("faces", "The picture with its faces framed" if scored.result.faces else "The picture", "")]
     if scored.evidence:
         parts.append(("sheet", "Where the network looked, a row for each face", MEANING))
     if scored.picture_jpeg is None:
@@ -132,10 +136,13 @@ def pictures_of(scored: Scored, name: str, threshold: float | None) -> str:
 
 def links(name: str, threshold: float | None) -> str:
     """Return links to the PDF, CSV and JSON of a batch."""
-    at = "" if threshold is None else f"?threshold={threshold:g}"
-    kinds = (("pdf", "PDF report"), ("csv", "CSV"), ("json", "JSON"))
-    links = "".join(f'<a href="/shown/{name}/result.{kind}{at}" download>{title}</a>' for kind, title in kinds)
-    return f'<div class="links">{links}</div>'
+    at, kinds = _query(threshold), (("pdf", "PDF report"), ("csv", "CSV"), ("json", "JSON"))
+    parts = "".join(f'<a href="/shown/{name}/result.{kind}{at}" download>{title}</a>' for kind, title in kinds)
+    return f'<div class="links">{parts}</div>'
+
+
+def _query(threshold: float | None) -> str:
+    return "" if threshold is None else f"?threshold={threshold:g}"
 
 
 def video_of(scored: Scored, name: str) -> str:
@@ -157,16 +164,19 @@ def _table_of_faces(result: FileResult) -> str:
     return f'<div class="wide"><table class="faces">{head}{rows}</table></div>' if rows else ""
 
 
-def table_of_files(results: Sequence[FileResult]) -> str:
-    """Return the files of a batch."""
+def table_of_files(results: Sequence[FileResult], left_out: Sequence[str] = ()) -> str:
+    """Return what came of the files of a batch, then the files, then the names of what was left out."""
+    counts = Counter(result.verdict.replace("_", " ") for result in results)
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    names = f"<p>No pictures, left out: {html.escape(', '.join(left_out))}</p>" if left_out else ""
     rows = "".join(
         f'<tr><td class="name">{html.escape(result.path)}{_reason(result)}</td>'
-        f"<td>{result.verdict.replace('_', ' ')}</td>"
+        f'<td class="{result.verdict}">{result.verdict.replace("_", " ")}</td>'
         f"<td>{'' if result.p_fake is None else f'{result.p_fake:.1%}'}</td><td>{len(result.faces)}</td></tr>"
         for result in results
     )
     head = "<tr><th>file</th><th>verdict</th><th>p(fake)</th><th>faces</th></tr>"
-    return f'<div class="wide"><table class="faces">{head}{rows}</table></div>'
+    return f'<p>{said}</p><div class="wide"><table class="faces">{head}{rows}</table></div>{names}'
 
 
 def _reason(result: FileResult) -> str:
@@ -178,10 +188,10 @@ def inline_picture(jpeg: bytes, words: str) -> str:
     return f'<img src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" alt="{html.escape(words)}">'
 
 
-def table_of_entries(entries: Sequence[Entry]) -> str:
-    """Return thumbnails with what was said of each."""
+def table_of_entries(entries: Sequence[Entry], words: str) -> str:
+    """Return thumbnails with what was said of each, of a search for words."""
     if not entries:
-        return "<p>Nothing here yet.</p>"
+        return f"<p>Nothing matches {html.escape(words)}.</p>" if words else "<p>Nothing here yet.</p>"
     figures = []
     for entry in entries:
         image = inline_picture(entry.thumbnail, "") if entry.thumbnail else ""

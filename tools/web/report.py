@@ -14,9 +14,9 @@ from ...edge.bundle import Bundle
 from ...edge.draw import COLOURS
 from ...edge.errors import printable
 from ...edge.explain import MEANING
-from ...edge.results import FaceResult
+from ...edge.results import FaceResult, TrackResult, VideoResult
 from .scorer import Scored, as_jpeg
-from .texts import LIMITS, in_words
+from .texts import FACE_FOR_SURE, LIMITS, in_doubt, in_words
 
 _MARGIN_MM, _WIDTH_MM = 18, 174
 _PICTURE_MM = 90  # high at most
@@ -25,7 +25,7 @@ _GREY = (90, 90, 90)
 _COLOURS = COLOURS | {"no_face": _GREY, "error": (170, 0, 0)}
 
 
-class _Page(FPDF):
+class _Paper(FPDF):
     def __init__(self, footer: str) -> None:
         super().__init__(format="A4")
         self._footer = footer
@@ -38,7 +38,7 @@ class _Page(FPDF):
         self.set_y(-12)
         self.set_font("Helvetica", size=7)
         self.set_text_color(*_GREY)
-        self.cell(0, 5, f"{self._footer} - page {self.page_no()}", align="C")
+        self.cell(0, 5, _latin(f"{self._footer} - page {self.page_no()}"), align="C")
 
     def words(self, text: str, size: float = 9, style: str = "", colour: tuple[int, int, int] = (0, 0, 0)) -> None:
         self.set_font("Helvetica", style, size)
@@ -57,7 +57,7 @@ class _Page(FPDF):
 def report(scored: Sequence[Scored], bundle: Bundle) -> bytes:
     """Return a PDF on one picture, or on a batch: a table of all, then a page for each."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    page = _Page(f"facetell, {bundle.identity}, {now} - a verdict is evidence, not proof")
+    page = _Paper(f"facetell, {bundle.identity}, {now} - a verdict is evidence, not proof")
     page.set_title("facetell report")
     page.add_page()
     page.words("Real or fake?", 20, "B")
@@ -83,7 +83,7 @@ def report(scored: Sequence[Scored], bundle: Bundle) -> bytes:
     return bytes(page.output())
 
 
-def _summary(page: _Page, scored: Sequence[Scored]) -> None:
+def _summary(page: _Paper, scored: Sequence[Scored]) -> None:
     counts: dict[str, int] = {}
     for entry in scored:
         counts[entry.result.verdict] = counts.get(entry.result.verdict, 0) + 1
@@ -100,7 +100,7 @@ def _summary(page: _Page, scored: Sequence[Scored]) -> None:
             table.row((_latin(entry.name), result.verdict.replace("_", " "), p_fake, str(len(result.faces))))
 
 
-def _one(page: _Page, entry: Scored) -> None:
+def _one(page: _Paper, entry: Scored) -> None:
     result = entry.result
     page.words(entry.name, 13, "B")
     page.words(in_words(result), 11, colour=_COLOURS[result.verdict])
@@ -115,6 +115,8 @@ def _one(page: _Page, entry: Scored) -> None:
         page.words(MEANING, 8, colour=_GREY)
     page.ln(2)
     size = f", {result.width} x {result.height} pixels" if result.width else ""
+    if isinstance(result, VideoResult):
+        size += f", {result.duration_s:.1f} s, of which {result.fps:g} frames each second were looked at"
     latency = f", scored in {result.latency_ms:.0f} ms" if result.latency_ms is not None else ""
     page.words(f"{entry.size_bytes} bytes{size}{latency}, {result.rule}", 8, colour=_GREY)
     page.words(f"sha256 {entry.sha256}", 8, colour=_GREY)
@@ -123,7 +125,10 @@ def _one(page: _Page, entry: Scored) -> None:
 def _of_face(number: int, face: FaceResult) -> str:
     x_min, y_min, x_max, y_max = face.box_xyxy
     place = f"at {x_min:.0f}, {y_min:.0f}, {x_max - x_min:.0f} x {y_max - y_min:.0f} pixels"
-    return f"Face {number}: {face.verdict}, fake {face.p_fake:.1%}, real {1 - face.p_fake:.1%}, {place}"
+    if isinstance(face, TrackResult):
+        place += f" at {face.best_s:.1f} s; seen in {face.frames} frames, {face.start_s:.1f} to {face.end_s:.1f} s"
+    sure = "" if face.score >= FACE_FOR_SURE else f"; {in_doubt(face)}"
+    return f"Face {number}: {face.verdict}, fake {face.p_fake:.1%}, real {1 - face.p_fake:.1%}, {place}{sure}"
 
 
 def _latin(text: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import queue
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event, Lock
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from ...edge.bundle import Bundle
 from ...edge.detector import Detector
 from ...edge.draw import draw_face
+from ...edge.errors import SourceError
 from ...edge.explain import Explainer, draw_sheet
 from ...edge.faces import Box
 from ...edge.results import FileResult, gravest_first
@@ -23,6 +26,8 @@ from ...edge.video import scan_video
 
 _SHOWN_PX = 1600  # a side, at most, of what is shown
 _JPEG_QUALITY = 90
+_VIDEO_S = 120
+_SHEET_FACES = 20  # more would make a picture that no JPEG holds
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,10 @@ class Scored:
 
     def sheet(self) -> np.ndarray | None:
         """Return where the network looked, a row for each face, (H, W, 3) uint8 RGB."""
-        return draw_sheet(self.result.faces, self.crops, self.evidence) if self.evidence else None
+        if not self.evidence:
+            return None
+        first = slice(_SHEET_FACES)
+        return draw_sheet(self.result.faces[first], self.crops[first], self.evidence[first])
 
     def at(self, threshold: float | None) -> Scored:
         """Return the same as one threshold would have it, fake at or above it and real below; None changes nothing."""
@@ -95,9 +103,16 @@ class Scorer:
         """Set up the detectors; raises what Detector raises."""
         self.bundle = bundle
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._of_videos = Detector(bundle, precision="auto", max_megapixels=max_megapixels)  # they keep nobody waiting
+        self._one_video = Lock()
+        self._is_stopped = Event()
         for _ in range(workers):
-            detector = Detector(bundle, precision="auto", max_megapixels=max_megapixels)
+            detector = self._of_videos.another()
             self._idle.put(_Worker(detector, Explainer(detector) if bundle.explainer else None))
+
+    def stop(self) -> None:
+        """End what is at work on a video."""
+        self._is_stopped.set()
 
     def picture(self, path: Path, name: str, *, shown: bool = True) -> Scored:
         """Return what a picture file shows; with shown, all that is needed to show it."""
@@ -114,11 +129,21 @@ class Scorer:
         return replace(scored, picture_jpeg=as_jpeg(_small(pixels[0])), crops=crops, evidence=evidence)
 
     def video(self, path: Path, name: str, on_progress: Callable[[float], None] = lambda share: None) -> Scored:
-        """Return what a video shows, and the video with its faces framed; raises SourceError where that fails."""
-        with self._worker() as worker, tempfile.TemporaryDirectory(prefix="facetell-") as folder:
-            annotated = Path(folder) / "faces.webm"
-            result = scan_video(path, worker.detector, annotated=annotated, on_progress=on_progress)
-            assert result is not None  # it is never stopped
+        """Return what a video shows, and the video with its faces framed; one video at a time.
+
+        Raises SourceError where that fails, takes more than two minutes, or is stopped.
+        """
+        with self._one_video, tempfile.TemporaryDirectory(prefix="facetell-") as folder:
+            annotated, ends = Path(folder) / "faces.webm", time.monotonic() + _VIDEO_S
+            result = scan_video(
+                path,
+                self._of_videos,
+                annotated=annotated,
+                on_progress=on_progress,
+                stopped=lambda: self._is_stopped.is_set() or time.monotonic() > ends,
+            )
+            if result is None or (result.status == "ok" and not annotated.exists()):
+                raise SourceError(f"the video takes more than {_VIDEO_S:g} s here; cut it up, or use facetell scan")
             video = annotated.read_bytes() if annotated.exists() else None
             first = _first_frame(annotated)
         sha256, size_bytes = _identity(path)

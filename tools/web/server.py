@@ -6,11 +6,13 @@ import base64
 import binascii
 import ctypes
 import hmac
+import logging
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import gradio
 import uvicorn
@@ -31,15 +33,27 @@ from .scorer import Scorer
 from .shown import Shown
 from .uploads import abandoned_deleted
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_COSTLY = ("/v1/score", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/call")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_OPEN = (  # what the page, Gradio's clients and we need of the many paths that Gradio answers
+    *("/assets/", "/static/", "/svelte/", "/theme.css", "/config", "/favicon.ico", "/manifest.json"),
+    *("/gradio_api/info", "/gradio_api/upload", "/gradio_api/file=", "/gradio_api/call/score", "/gradio_api/queue/"),
+    *(
+        "/gradio_api/run/predict",
+        "/gradio_api/heartbeat/",
+        "/gradio_api/startup-events",
+        "/gradio_api/app_id",
+        "/gradio_api/cancel",
+    ),
+    *("/v1/", "/shown/", "/phone"),
+)
 _SESSIONS = 500  # whose last results Gradio keeps, for an hour after they end
 _ARENAS = -8  # M_ARENA_MAX
 _POLICY = (
     # Gradio's page has scripts and styles inside it; nothing comes from, or goes to, anywhere else.
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
-    "connect-src 'self' data: blob:; frame-ancestors 'self' https://huggingface.co; object-src 'none'; base-uri 'self'"
+    "connect-src 'self' data: blob:; frame-ancestors 'self' https://huggingface.co; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'"
 )
 
 
@@ -65,7 +79,14 @@ def application(
 ) -> FastAPI:
     """Return the whole web app; auth is a name and a password that page and REST interface then ask for."""
     scorer = Scorer(bundle, workers=workers, max_megapixels=limits.megapixels)
-    app = FastAPI(openapi_url=None, lifespan=abandoned_deleted)
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        async with abandoned_deleted():
+            yield
+        scorer.stop()
+
+    app = FastAPI(openapi_url=None, lifespan=running)
     app.mount("/v1", interface(scorer, max_waiting=limits.waiting, password=auth is not None))
     shown = Shown(bundle)
     app.include_router(shown.routes())
@@ -78,24 +99,32 @@ def application(
     @app.middleware("http")
     async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         client = request.client.host if request.client else ""
-        costly = request.method == "POST" and request.url.path.startswith(_COSTLY)
-        length = request.headers.get("content-length", "0")
-        if auth and not _is_let_in(request.headers.get("authorization", ""), auth):
+        path, headers = request.url.path, request.headers
+        length, origin = headers.get("content-length", "0"), headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            return _refusal(403, "another page's script cannot use this server")
+        if path != "/" and not path.startswith(_OPEN):
+            return _refusal(404, "nothing is here")
+        if auth and not _is_let_in(headers.get("authorization", ""), auth):
+            if not limiter.hit(per_minute, "password", client):
+                return _refusal(429, "too many wrong passwords; try again in a minute", {"Retry-After": "60"})
             return _refusal(401, "name and password, please", {"WWW-Authenticate": 'Basic realm="facetell"'})
         if not length.isdigit() or int(length) > limits.upload_mb * 1e6:
             return _refusal(413, f"more than {limits.upload_mb:g} MB")
-        if costly and "chunked" in request.headers.get("transfer-encoding", "").lower():
+        if "chunked" in headers.get("transfer-encoding", "").lower():
             return _refusal(411, "say how long it is (Content-Length)")
-        if costly and not limiter.hit(per_minute, client):
+        if request.method == "POST" and not limiter.hit(per_minute, client):
             return _refusal(429, "too many requests; try again in a minute", {"Retry-After": "60"})
         response = await answer(request)
+        if response.status_code == 503:  # Gradio's queue is full
+            return _refusal(429, "busy; try again", {"Retry-After": "5"})
         response.headers["Content-Security-Policy"] = _POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
-    if host in _LOOPBACK:  # a page of somebody else's, whose name was pointed at this machine, would use us
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK, "[::1]", "testserver"])
+    if host in LOOPBACK:  # a page of somebody else's, whose name was pointed at this machine, would use us
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]", "testserver"])
     return gradio.mount_gradio_app(
         app,
         page,
@@ -130,7 +159,8 @@ def serve(app: FastAPI, host: str, port: int, greeting: Callable[[str], None]) -
         ) from error
     with listening:
         greeting(f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/")
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 20)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, proxy_headers=False, ws="none")
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # pages that are open as it ends are no error
         uvicorn.Server(config).run(sockets=[listening])
 
 

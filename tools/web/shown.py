@@ -6,16 +6,18 @@ import io
 import secrets
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Annotated
 
 import numpy as np
 from cachetools import TTLCache
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Query, Response
 
 from ...edge.bundle import Bundle
 from ...edge.results import write_results
 from .report import report
 from .scorer import Scored, as_jpeg
 
+_Threshold = Annotated[float | None, Query(ge=0, le=1)]
 _KEPT_BYTES, _KEPT_S = 100_000_000, 3600
 _NOT_STORED = {"Cache-Control": "no-store"}
 _TEXTS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
@@ -48,7 +50,7 @@ class Shown:
         router = APIRouter(prefix="/shown", include_in_schema=False)
 
         @router.get("/{name}/{number}/{part}.jpg")
-        def picture(name: str, number: int, part: str, threshold: float | None = None) -> Response:
+        def picture(name: str, number: int, part: str, threshold: _Threshold = None) -> Response:
             batch = self.batch(name, threshold)
             draw: dict[str, Callable[[Scored], np.ndarray | None]] = {"faces": Scored.framed, "sheet": Scored.sheet}
             image = draw[part](batch[number]) if part in draw and 0 <= number < len(batch) else None
@@ -57,13 +59,15 @@ class Shown:
             return Response(as_jpeg(image), media_type="image/jpeg", headers=_NOT_STORED)
 
         @router.get("/{name}/{file}")
-        def download(name: str, file: str, threshold: float | None = None) -> Response:
+        def download(name: str, file: str, threshold: _Threshold = None) -> Response:
             batch = self.batch(name, threshold)
             ending = file.rpartition(".")[2]
             if not batch or ending not in (*_TEXTS, "pdf", "webm"):
                 raise HTTPException(404, "not kept any more")
             if ending == "webm":
-                return Response(batch[0].video_webm or b"", media_type="video/webm", headers=_NOT_STORED)
+                if batch[0].video_webm is None:
+                    raise HTTPException(404, "no video")
+                return Response(batch[0].video_webm, media_type="video/webm", headers=_NOT_STORED)
             headers = _NOT_STORED | {"Content-Disposition": f'attachment; filename="facetell.{ending}"'}
             if ending == "pdf":
                 return Response(report(batch, self._bundle), media_type="application/pdf", headers=headers)

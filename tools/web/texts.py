@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...edge.results import FileResult
+from ...edge.results import FaceResult, FileResult
 
 LIMITS = (
     "A verdict is evidence, not proof. The network knows the kinds of fakes it was trained on; what another program "
@@ -31,9 +31,20 @@ UNCERTAIN = "Uncertain: the score lies between what real and what fake faces usu
 NO_FACE = "No face was found, so nothing can be said. A face should be at least a tenth of the picture's longer side."
 
 
+FACE_FOR_SURE = 0.75
+"""The finder's score below which what it takes for a face is often none: of a dog, a puppet, a drawing."""
+
+
+def in_doubt(face: FaceResult) -> str:
+    """Return how sure the finder is of a face."""
+    return f"only {face.score:.0%} sure that this is a face"
+
+
 def in_words(result: FileResult) -> str:
     """Return a verdict as a sentence for people who know nothing of scores."""
     faces = f" The most suspicious of {len(result.faces)} faces decides." if len(result.faces) > 1 else ""
+    if result.faces and result.faces[0].score < FACE_FOR_SURE:
+        faces += f" The finder of faces is {in_doubt(result.faces[0])}."
     if result.verdict == "error":
         return f"It could not be read: {result.error}."
     if result.verdict == "no_face":

@@ -16,6 +16,10 @@ from gradio import processing_utils, route_utils
 from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 
+SAMPLES = (Path(__file__).parent.parent.parent / "samples").resolve()
+"""Whose pictures the page offers."""
+
+_NAME_LETTERS = 200
 _ABANDONED_S = 3600
 _LOOKED_FOR_S = 300
 
@@ -41,12 +45,18 @@ def only_uploads(page: gr.Blocks) -> None:
 
 @contextmanager
 def uploaded(file: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Give the path and the name of what Gradio says was uploaded, and delete it at the end."""
-    path = Path(file["path"])
+    """Give the path and the name of what Gradio says was uploaded, and delete it at the end.
+
+    Raises gr.Error for any file but uploads and samples: whoever calls says what its path is.
+    """
+    path = Path(file["path"]).resolve()
+    is_upload = path.is_relative_to(Path(get_upload_folder()).resolve())
+    if not is_upload and path.parent != SAMPLES:
+        raise gr.Error("send the file itself, not its path", print_exception=False)
     try:
-        yield path, file.get("orig_name") or path.name
+        yield path, (file.get("orig_name") or path.name)[:_NAME_LETTERS]
     finally:
-        if path.is_relative_to(get_upload_folder()):  # the samples are not
+        if is_upload:
             _delete(path)
             blocks = LocalContext.blocks.get(None)
             for names in blocks.temp_file_sets if blocks else ():  # Gradio remembers the name of every file
@@ -54,8 +64,8 @@ def uploaded(file: dict[str, Any]) -> Iterator[tuple[Path, str]]:
 
 
 @asynccontextmanager
-async def abandoned_deleted(app: object) -> AsyncIterator[None]:
-    """While a server runs, delete uploads that were never scored: a page was closed, or the queue was full."""
+async def abandoned_deleted() -> AsyncIterator[None]:
+    """Meanwhile, delete uploads that were never scored: a page was closed, or the queue was full."""
 
     async def delete() -> None:
         while True:
@@ -70,11 +80,11 @@ async def abandoned_deleted(app: object) -> AsyncIterator[None]:
 
 
 def delete_older_than(age_s: float) -> None:
-    """Delete all uploads that have waited for longer."""
-    for path in Path(get_upload_folder()).glob("*/*"):
+    """Delete all uploads that have waited for longer, whole or cut off, and the folders they were in."""
+    for path in sorted(Path(get_upload_folder()).rglob("*"), reverse=True):  # what is in a folder before the folder
         with suppress(OSError):
             if path.lstat().st_mtime < time.time() - age_s:
-                _delete(path)
+                path.rmdir() if path.is_dir() else _delete(path)
 
 
 def _delete(path: Path) -> None:

@@ -10,8 +10,11 @@ import pytest
 pytest.importorskip("gradio", reason="the extra web is not installed")
 pytest.importorskip("psutil", reason="psutil is not installed")
 
+import httpx
+import numpy as np
 import psutil
 
+from ...pictures import encoded
 from .load import Way, by_page, by_rest, load, rss_mb, server
 
 CLIENTS, UPLOADS = 8, 40
@@ -38,3 +41,16 @@ def test_eight_clients_at_once(way: Way, served: tuple[str, psutil.Process, Path
     assert wrong == []
     assert rss_mb(process) < warm_mb + MORE_MB
     assert [path for path in uploads.rglob("*") if path.is_file()] == []
+
+
+def test_the_options_of_serve_hold(tmp_path: Path) -> None:
+    history = tmp_path / "past.sqlite"
+    options = ("--rate", "3", "--max-upload-mb", "1", "--max-megapixels", "1", "--history", str(history))
+    with server(*options, "--keep-days", "1", "--host", "0.0.0.0") as (address, _):
+        address = address.replace("0.0.0.0", "127.0.0.1")
+        assert "thumbnails and verdicts are kept for 1 days" in httpx.get(address).text
+        sent = [bytes(1_500_000), encoded(np.zeros((1200, 1200, 3), np.uint8), "PNG"), b"x", b"x", b"x"]
+        answers = [httpx.post(f"{address}/v1/score", files={"file": ("a.png", content)}) for content in sent]
+        assert [answer.status_code for answer in answers] == [413, 415, 415, 415, 429]
+        assert "1 megapixels" in answers[1].json()["detail"]
+    assert history.stat().st_mode & 0o077 == 0

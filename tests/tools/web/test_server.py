@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from PIL import Image
 from facetell.edge.bundle import Bundle
 from facetell.edge.detector import Detector
 from facetell.edge.images import read_image
+from facetell.tools.web.history import Entry
+from facetell.tools.web.pieces import figures_of, table_of_entries, table_of_files, title_of
 from facetell.tools.web.report import report
 from facetell.tools.web.scorer import Scored, Scorer
 from facetell.tools.web.server import Limits, application
@@ -155,6 +158,45 @@ def test_gradio_takes_nothing_but_uploads(path: str, client: TestClient, samples
     assert picture.exists()
 
 
+def run_all(client: TestClient, frame: dict[str, Any]) -> str:
+    """What every function of the page says when it is given a file in the first place, and nothing else."""
+    said = []
+    for function in client.get("/config").json()["dependencies"]:
+        given = [frame, *[None] * (len(function["inputs"]) - 1)]
+        for data in (given, [[frame], *given[1:]]):
+            event = {"data": data, "fn_index": function["id"], "session_hash": "attack"}
+            client.post("/gradio_api/queue/join", json=event)
+            said.append(client.get("/gradio_api/queue/data", params={"session_hash": "attack"}).text)
+    return "".join(said)
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "as a file"])
+@pytest.mark.parametrize("name", ["private.jpg", "notes.svg"])
+@pytest.mark.parametrize("where", ["plain", "through the uploads"])
+def test_no_function_reads_or_deletes_a_file_of_the_host(
+    where: str, name: str, meta: dict[str, Any], client: TestClient, samples: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / name
+    secret.write_bytes((samples / TWO_FACES).read_bytes())
+    uploads = Path(client.post("/gradio_api/upload", files={"files": ("a.jpg", b"x")}).json()[0]).parents[1]
+    path = secret if where == "plain" else uploads / os.path.relpath(secret, uploads)
+    said = run_all(client, {"path": str(path), "orig_name": "a.svg", **meta})
+    assert secret.exists()
+    for shown in ("data:image/jpeg", "98.3%", "no such file"):
+        assert shown not in said
+
+
+def test_a_frame_of_the_webcam_is_looked_at(client: TestClient, samples: Path) -> None:
+    content = base64.b64encode((samples / TWO_FACES).read_bytes()).decode()
+    assert "data:image/jpeg;base64," in run_all(client, {"path": "", "url": f"data:image/jpeg;base64,{content}"})
+
+
+def test_a_frame_that_is_a_bomb_is_refused_before_it_is_decoded(client: TestClient) -> None:
+    content = base64.b64encode(encoded(Image.new("1", (9000, 9000)), "PNG")).decode()
+    said = run_all(client, {"path": "", "url": f"data:image/png;base64,{content}"})
+    assert "more than the limit of 4 megapixels" in said
+
+
 def test_a_sample_is_scored_and_stays(client: TestClient, samples: Path) -> None:
     assert call(client, str(samples / TWO_FACES)).startswith("event: complete")
     assert (samples / TWO_FACES).exists()
@@ -165,6 +207,15 @@ def test_abandoned_uploads_go(client: TestClient) -> None:
     os.utime(old, (0, 0))
     delete_older_than(3600)
     assert (Path(old).parent.exists(), Path(new).exists()) == (False, True)
+
+
+def test_an_upload_that_was_cut_off_goes(client: TestClient) -> None:
+    (path,) = client.post("/gradio_api/upload", files={"files": ("a.jpg", b"x")}).json()
+    cut_off = Path(path).parents[1] / "tmpabcdef"
+    cut_off.write_bytes(b"half of it")
+    os.utime(cut_off, (0, 0))
+    delete_older_than(3600)
+    assert not cut_off.exists()
 
 
 def test_what_is_shown_is_bounded_by_its_bytes(scorer: Scorer, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,8 +242,23 @@ def test_too_many_requests_are_a_429(client_of: Callable[..., TestClient]) -> No
     assert client.get("/v1/health").status_code == 200
 
 
-def test_an_upload_of_unknown_length_is_a_411(client: TestClient) -> None:
-    assert client.post("/v1/score", content=iter([b"a", b"b"])).status_code == 411
+@pytest.mark.parametrize("path", ["/v1/score", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/cancel"])
+def test_an_upload_of_unknown_length_is_a_411(client: TestClient, path: str) -> None:
+    assert client.post(path, content=iter([b"a", b"b"])).status_code == 411
+
+
+def test_wrong_passwords_are_slowed_down(client_of: Callable[..., TestClient]) -> None:
+    client = client_of(Limits(requests_per_minute=3), auth=("me", "secret"))
+    assert [client.get("/", auth=("me", guess)).status_code for guess in "abcde"] == [401, 401, 401, 429, 429]
+    assert client.get("/v1/health", auth=("me", "secret")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/score", "/gradio_api/queue/join", "/gradio_api/upload"])
+def test_every_post_counts(path: str, client_of: Callable[..., TestClient]) -> None:
+    client = client_of(Limits(requests_per_minute=2))
+    statuses = [client.post(path, json={}).status_code for _ in range(4)]
+    assert statuses[2:] == [429, 429]
+    assert 429 not in statuses[:2]
 
 
 # Strangers
@@ -223,6 +289,26 @@ def test_the_name_of_another_is_no_way_in(host: str, status: int, client: TestCl
     assert client.get("/v1/health", headers={"Host": host}).status_code == status
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:1", "null"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_page_of_another_cannot_use_it(host: str, origin: str, client_of: Callable[..., TestClient]) -> None:
+    client = client_of(host=host)
+    for method, path in (("POST", "/v1/score"), ("OPTIONS", "/gradio_api/queue/join"), ("GET", "/config")):
+        assert client.request(method, path, headers={"Origin": origin}).status_code == 403
+    assert client.get("/config", headers={"Origin": "http://127.0.0.1:7860"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/gradio_api/run/score", "/api/score", "/gradio_api/process_recording", "/gradio_api/deep_link"),
+        *("/gradio_api/component_server", "/gradio_api/reset", "/openapi.json", "/login", "/proxy=http://a/"),
+    ],
+)
+def test_what_the_page_does_not_need_is_not_there(path: str, client: TestClient) -> None:
+    assert [client.get(path).status_code, client.post(path, json={}).status_code] == [404, 404]
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../../../etc/passwd", "setup.cfg", "edge/scan.py"])
 def test_no_file_of_the_host_is_reached(path: str, client: TestClient) -> None:
     for route in ("/gradio_api/file=", "/file=", "/shown/"):
@@ -233,6 +319,8 @@ def test_the_page_takes_nothing_from_elsewhere(client: TestClient) -> None:
     policy = client.get("/").headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "connect-src 'self' data: blob:" in policy
+    assert "frame-ancestors 'self' https://huggingface.co;" in policy
+    assert client.get("/").headers["X-Content-Type-Options"] == "nosniff"
 
 
 # What was scored lately
@@ -295,10 +383,55 @@ def test_a_report_says_what_was_said(scorer: Scorer, samples: Path) -> None:
         assert said in words, said
 
 
-@pytest.mark.parametrize("name", ["顔🙂.jpg", "=1+1.jpg", "a" * 300 + ".jpg", "\x1b[31mred.jpg"])
+@pytest.mark.parametrize("name", ["顔🙂.jpg", "=1+1.jpg", "a" * 300 + ".jpg", "\x1b[31mred.jpg", "\u202egpj.exe"])
 def test_any_name_has_a_report(name: str, scorer: Scorer, samples: Path) -> None:
     scored = scorer.picture(samples / "no_face_coffee.jpg", name)
     assert report([scored, scored], scorer.bundle).startswith(b"%PDF-")
+
+
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+def test_a_hostile_name_is_text_on_the_page(scorer: Scorer, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    result = replace(scorer.picture(tmp_path / "bad.jpg", HOSTILE).result, error=HOSTILE)
+    entry = Entry(1, "2026-01-01T00:00:00", HOSTILE, "error", None, 0, HOSTILE, None)
+    for drawn in (
+        *(table_of_files([result], [HOSTILE]), figures_of(result), table_of_entries([entry], "")),
+        *(table_of_entries([], HOSTILE), title_of(HOSTILE)),
+    ):
+        assert "onerror" in drawn
+        assert "<img src=x" not in drawn
+
+
+def test_a_report_shows_the_picture_and_where_the_network_looked(scorer: Scorer, samples: Path) -> None:
+    pypdfium2 = pytest.importorskip("pypdfium2")
+    scored = scorer.picture(samples / TWO_FACES, TWO_FACES)
+    kinds = [
+        shape.type for page in pypdfium2.PdfDocument(report([scored], scorer.bundle)) for shape in page.get_objects()
+    ]
+    assert kinds.count(pypdfium2.raw.FPDF_PAGEOBJ_IMAGE) == 2
+
+
+def test_a_report_of_a_crowd_and_a_long_name(scorer: Scorer, samples: Path) -> None:
+    scored = scorer.picture(samples / TWO_FACES, "a" * 200)
+    crowd = replace(
+        scored,
+        result=replace(scored.result, faces=scored.result.faces * 100),
+        crops=scored.crops * 100,
+        evidence=scored.evidence * 100,
+    )
+    assert report([crowd, scored], scorer.bundle).startswith(b"%PDF-")
+
+
+def test_another_threshold_takes_the_right_heat_map_along(scorer: Scorer, samples: Path) -> None:
+    scored = scorer.picture(samples / TWO_FACES, TWO_FACES)
+    (fake, real) = scored.result.faces
+    turned = replace(
+        scored, result=replace(scored.result, faces=[replace(fake, p_fake=0.1), replace(real, p_fake=0.9)])
+    )
+    assert [id(crop) for crop in turned.at(0.5).crops] == [id(scored.crops[1]), id(scored.crops[0])]
+    assert [id(heat) for heat in turned.at(0.5).evidence] == [id(scored.evidence[1]), id(scored.evidence[0])]
 
 
 def test_a_report_of_what_could_not_be_read(scorer: Scorer, tmp_path: Path) -> None:
