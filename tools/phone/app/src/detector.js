@@ -37,7 +37,7 @@ class Detector {
   async detect(picture) {
     const faces = [];
     for (const face of await this.#find(picture)) {
-      const pFake = await this.#score(this.#crop(picture, face.box));
+      const pFake = await this.score(this.#crop(picture, face.box));
       faces.push({ ...face, pFake, verdict: this.verdict(pFake) });
     }
     return faces.sort((one, other) => other.pFake - one.pFake);
@@ -97,7 +97,8 @@ class Detector {
     return centre(cropFace(picture, box, savedSizePx(input.size), 1), input.size);
   }
 
-  async #score(crop) {
+  /** Returns the calibrated probability that a crop of the input size, RGB bytes, is of a fake. */
+  async score(crop) {
     const [{ values }] = await this.#classifier.run(crop);
     const { temperature, bias } = this.manifest.files[this.precision];
     const logit = Math.min(Math.max(Math.log(values[1] / (1 - values[1])), -LOGIT_LIMIT), LOGIT_LIMIT);

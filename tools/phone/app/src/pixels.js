@@ -52,9 +52,13 @@ export function cropFace(picture, box, sizePx, marginRatio) {
   const step = pitch / block;
   const startX = (left + pitch / 2) / block - 0.5 - firstX, startY = (top + pitch / 2) / block - 0.5 - firstY;
   const crop = new Uint8Array(sizePx * sizePx * 3);
+  // As warpAffine rounds: to 1/1024, of x both summands by themselves, then to 1/32.
+  const left1024 = roundHalfToEven(startX * 1024) + 16;
   for (let y = 0, at = 0; y < sizePx; y++) {
-    const v = affine(step, y, startY);
-    for (let x = 0; x < sizePx; x++, at += 3) bilinear(patch, affine(step, x, startX), v, crop, at);
+    const v = (roundHalfToEven((step * y + startY) * 1024) + 16) >> 5;
+    for (let x = 0; x < sizePx; x++, at += 3) {
+      bilinear(patch, (left1024 + roundHalfToEven(step * x * 1024)) >> 5, v, crop, at);
+    }
   }
   return crop;
 }
@@ -106,9 +110,6 @@ function bilinear({ width, height, data }, u, v, out, at) {
   out[at + 1] = green >> 10;
   out[at + 2] = blue >> 10;
 }
-
-// As warpAffine does: both summands rounded to 1/1024, then their sum to 1/32.
-const affine = (step, i, start) => (roundHalfToEven(start * 1024) + 16 + roundHalfToEven(step * i * 1024)) >> 5;
 
 const mirrored = (i, size) => {
   if (size === 1) return 0;
