@@ -11,11 +11,11 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-Run = Callable[..., Any]
+Run = Callable[[str], Any]
 """Awaits a JavaScript expression in the page, an async function's call say, and returns its value."""
 
 _WAIT_S = 60
@@ -90,7 +90,7 @@ def webkit(url: str) -> Iterator[Run]:
         wanted = {"webkitgtk:browserOptions": options, "timeouts": {"script": _WAIT_S * 1000}}
         session = ask("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
         ask(f"/{session}/url", {"url": url})
-        yield lambda code, *given: _value(ask(f"/{session}/execute/async", {"script": _script(code), "args": given}))
+        yield lambda code: _value(ask(f"/{session}/execute/async", {"script": _script(code), "args": []}))
         ask(f"/{session}", None, "DELETE")
 
 
@@ -108,10 +108,10 @@ def missing(engine: str) -> str:
 
 
 def _script(code: str) -> str:
-    # Playwright's form, a function or an expression, in that of WebDriver: a callback stands behind the arguments.
+    # Playwright's form, a function or an expression, in that of WebDriver: a callback is the last argument.
     return (
-        "const given = [...arguments], done = given.pop();"
-        f"Promise.resolve().then(() => ({code})).then(it => typeof it === 'function' ? it(...given) : it)"
+        "const done = arguments[arguments.length - 1];"
+        f"Promise.resolve().then(() => ({code})).then(it => typeof it === 'function' ? it() : it)"
         ".then(value => done({value}), error => done({error: String(error)}));"
     )
 

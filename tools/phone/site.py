@@ -38,13 +38,12 @@ def write_site(bundle: Bundle, output: Path) -> int:
 
 
 def site_files(bundle: Bundle) -> dict[str, bytes]:
-    """Return the content of every file of the page, by relative path; raises ModelError for a bundle without float32."""
+    """Return the content of every file of the page by its path; raises ModelError for a bundle without float32."""
     bundle.classifier("float32")
-    files = {path.relative_to(SITE).as_posix(): path.read_bytes() for path in sorted(SITE.rglob("*")) if path.is_file()}
-    files = {
-        name.removesuffix(".gz"): gzip.decompress(content) if name.endswith(".gz") else content
-        for name, content in files.items()
-    }
+    files: dict[str, bytes] = {}
+    for path in sorted(path for path in SITE.rglob("*") if path.is_file()):
+        name, content = path.relative_to(SITE).as_posix(), path.read_bytes()
+        files[name.removesuffix(".gz")] = gzip.decompress(content) if name.endswith(".gz") else content
     files |= {f"samples/{name}": (_SAMPLES / sample).read_bytes() for name, sample in _SAMPLE_OF.items()}
     files["bundle/model.json"] = json.dumps(_manifest(bundle), indent=2).encode()
     files |= {

@@ -9,7 +9,7 @@ let canvas;
 export async function decoded(blob) {
   const bitmap = await createImageBitmap(blob, AS_STORED);
   const shrink = Math.ceil(Math.sqrt((bitmap.width * bitmap.height) / MAX_PIXELS));
-  if (shrink === 1 && blob.type !== "image/jpeg" && globalThis.VideoFrame) return onWhite(bitmap);
+  if (shrink === 1 && blob.type !== "image/jpeg" && (await keepsColours())) return onWhite(bitmap);
   return pixels(bitmap, Math.floor(bitmap.width / shrink), Math.floor(bitmap.height / shrink));
 }
 
@@ -31,11 +31,7 @@ export function pixels(bitmap, width = bitmap.width, height = bitmap.height) {
  */
 async function onWhite(bitmap) {
   const { width, height } = bitmap;
-  const frame = new VideoFrame(bitmap, { timestamp: 0 });
-  const data = new Uint8ClampedArray(width * height * 4);
-  await frame.copyTo(data, { format: "RGBA" });
-  frame.close();
-  bitmap.close();
+  const data = await stored(bitmap);
   for (let at = 0; at < data.length; at += 4) {
     const alpha = data[at + 3];
     if (alpha === 255) continue;
@@ -45,4 +41,25 @@ async function onWhite(bitmap) {
     data[at + 3] = 255;
   }
   return { width, height, data };
+}
+
+/** Returns the RGBA bytes of an ImageBitmap, its transparent colours as they are, and closes it. */
+async function stored(bitmap) {
+  const frame = new VideoFrame(bitmap, { timestamp: 0 });
+  const data = new Uint8ClampedArray(bitmap.width * bitmap.height * 4);
+  await frame.copyTo(data, { format: "RGBA" });
+  frame.close();
+  bitmap.close();
+  return data;
+}
+
+let isExact;
+
+/** Whether stored does so here; WebKit's frames do not. */
+async function keepsColours() {
+  if (!globalThis.VideoFrame) return false;
+  const colour = [200, 100, 50, 3];
+  const bitmap = () => createImageBitmap(new ImageData(Uint8ClampedArray.from(colour), 1, 1), AS_STORED);
+  isExact ??= String(await stored(await bitmap())) === String(colour);
+  return isExact;
 }
