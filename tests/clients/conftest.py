@@ -52,20 +52,24 @@ def phone_app(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[Path], AbstractContextManager[str]]:
-    """Serves a folder at an address of this machine, as strictly as the phone page asks for."""
+def serve() -> Callable[..., AbstractContextManager[str]]:
+    """Serves a folder at an address of this machine, under a strict policy or one of one's own."""
 
     class Handler(SimpleHTTPRequestHandler):
+        policy: str | None
+
         def end_headers(self) -> None:
-            self.send_header("Content-Security-Policy", POLICY)
+            if self.policy:
+                self.send_header("Content-Security-Policy", self.policy)
             super().end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
             pass
 
     @contextmanager
-    def serving(folder: Path) -> Iterator[str]:
-        with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+    def serving(folder: Path, policy: str | None = POLICY) -> Iterator[str]:
+        handler = type("Handler", (Handler,), {"policy": policy})
+        with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             yield f"http://127.0.0.1:{server.server_port}/"
             server.shutdown()

@@ -61,11 +61,7 @@ def firefox(url: str) -> Iterator[Run]:
             answer()  # its greeting
             ask("WebDriver:NewSession", {"capabilities": {"alwaysMatch": {"timeouts": {"script": _WAIT_S * 1000}}}})
             ask("WebDriver:Navigate", {"url": url})
-            yield lambda code, *given: _value(
-                ask("WebDriver:ExecuteAsyncScript", {"script": _script(code), "args": given, "newSandbox": False})[
-                    "value"
-                ]
-            )
+            yield lambda code: _value(ask("WebDriver:ExecuteAsyncScript", {"script": _script(code)})["value"])
             ask("Marionette:Quit", {"flags": ["eForceQuit"]})
 
 

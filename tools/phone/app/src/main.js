@@ -73,7 +73,7 @@ detector
     const precision = await ask("choosePrecision");
     const rounded = { fake: fake.toPrecision(3), real: real.toPrecision(3) };
     $("about").textContent = texts.about({ name, version, license, precision, ...rounded });
-    if (await keepForOffline()) status(texts.offline);
+    if ((await keepForOffline()) && $("status").textContent === texts.ready) status(texts.offline);
   })
   .catch((error) => status(texts.failed(error.message)));
 
