@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -16,9 +17,9 @@ import pytest
 from facetell.edge.bundle import load_bundle
 from facetell.edge.detector import Detector
 from facetell.edge.images import read_image
-from facetell.tools.phone.site import site_files
+from facetell.tools.phone.site import SITE, site_files
 
-from ..pictures import SAMPLES
+from ..pictures import SAMPLES, tree
 from .engines import ENGINES, Run, missing
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs" / "golden.json").read_text(encoding="utf-8"))
@@ -78,3 +79,17 @@ def test_a_browser_sees_what_python_sees(
 
 def sha256(pixels: np.ndarray) -> str:
     return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def test_the_page_that_ships_is_made_of_these_sources(phone_app: Path) -> None:
+    subprocess.run(["npm", "run", "build", "--silent"], cwd=phone_app, check=True)
+    built, shipped = (unpacked(folder) for folder in (phone_app.parent / "site", SITE))
+    assert built.keys() == shipped.keys(), "make it again with: make phone"
+    assert [name for name in built if built[name] != shipped[name]] == [], "make it again with: make phone"
+
+
+def unpacked(folder: Path) -> dict[str, bytes]:
+    """What is in a folder, packed files as what they hold: another zlib may pack otherwise."""
+    return {
+        name: gzip.decompress(content) if name.endswith(".gz") else content for name, content in tree(folder).items()
+    }
