@@ -7,7 +7,9 @@ RUN pip install --no-cache-dir ".[web,heif]"
 USER facetell
 WORKDIR /home/facetell
 EXPOSE 7860
-HEALTHCHECK --interval=30s --start-period=30s CMD \
-    ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/v1/health', timeout=5)"]
+# 401: it lives, and asks for the password.
+HEALTHCHECK --interval=30s --start-period=30s CMD ["python", "-c", "import http.client as h; \
+    c = h.HTTPConnection('127.0.0.1', 7860, timeout=5); c.request('GET', '/v1/health'); \
+    raise SystemExit(c.getresponse().status not in (200, 401))"]
 # FACETELL_AUTH=NAME:PASSWORD asks for a password.
 CMD ["facetell", "serve", "--host", "0.0.0.0"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
 import subprocess
@@ -19,12 +18,12 @@ from sklearn.metrics import roc_auc_score
 from ..edge.bundle import CARD, Bundle, load_bundle
 from ..edge.calibration import Calibration, Thresholds
 from ..edge.errors import DatasetError, ModelError
-from ..edge.files import replacing, write_text
+from ..edge.files import write_text
 from ..edge.manifest import Record, balanced_sample, read_manifest, select
 from ..edge.run import MODEL_FILE, RUN_FILE, Run, check_split
 from ..edge.scoring import score_crops
 from ..edge.signature import SIGNATURE
-from ..edge.tables import Table
+from ..edge.tables import Table, write_csv
 from .plots import plot_scores
 
 MAX_AUC_LOSS = 0.005
@@ -300,11 +299,11 @@ def _write(
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / TABLE, f"{comparison_table(comparisons)}\n")
     names = [f"{c.file}, {c.runtime}, {c.processor}" if c.processor else c.runtime for c in comparisons]
-    with replacing(output / SCORES) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", *names])
-        for number, record in enumerate(records):
-            writer.writerow([record.path, record.label, *(f"{p_fake[number]:.6f}" for p_fake in scores)])
+    rows = (
+        (record.path, record.label, *(f"{p_fake[number]:.6f}" for p_fake in scores))
+        for number, record in enumerate(records)
+    )
+    write_csv(output / SCORES, ("path", "label", *names), rows)
     plot_scores(dict(zip(names, scores, strict=True)), thresholds, output / PLOT)
 
 

@@ -37,4 +37,6 @@ class RuntimeMissingError(FacetellError):
 
 def printable(text: str) -> str:
     """Return text with every control code replaced: a file name must not steer the terminal."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -176,10 +176,16 @@ def claim_folder(folder: Path, marker: str, inputs: Mapping[str, Any], beside: t
             raise DatasetError(f"{folder} holds other work ({differences}); choose another folder with -o")
 
 
-def check_holds_only(folder: Path, names: Collection[str]) -> None:
-    """Raise DatasetError when a folder, new or not, is none or holds anything but files of these names."""
-    if folder.is_file() or (folder.is_dir() and any(path.name not in names for path in folder.iterdir())):
+def check_ours(folder: Path, marker: str, names: Collection[str]) -> None:
+    """Raise DatasetError when a folder holds anything but the file marker and files of these names beside it.
+
+    A new or empty folder is ours. Raises SourceError when no file can be written there.
+    """
+    found = list(folder.iterdir()) if folder.is_dir() else []
+    is_ours = all(path.is_file() and path.name in (marker, *names) for path in found)
+    if not is_ours or (found and not (folder / marker).exists()) or (folder.exists() and not folder.is_dir()):
         raise DatasetError(f"{folder} exists and holds something else; choose another folder with -o")
+    check_writable(folder / marker)
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -129,9 +129,9 @@ class Picture:
 
     def _opened(self) -> Image.Image:
         try:
-            return Image.open(io.BytesIO(self._content), formats=_formats())
+            return Image.open(io.BytesIO(self._content), formats=formats())
         except Image.UnidentifiedImageError:
-            if _is_heif(self._content) and "HEIF" not in _formats():
+            if _is_heif(self._content) and "HEIF" not in formats():
                 raise ImageError("a HEIC picture; to read these run: pip install pillow-heif") from None
             raise
 
@@ -143,7 +143,7 @@ def _as_image_errors() -> Iterator[None]:
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"not a picture in a format that is read ({', '.join(_formats())})") from error
+        raise ImageError(f"not a picture in a format that is read ({', '.join(formats())})") from error
     except MemoryError as error:
         raise ImageError("too large for the memory of this machine") from error
     # A hostile file makes Pillow's decoders raise nearly anything: SyntaxError, struct.error, IndexError, ...
@@ -172,7 +172,8 @@ def _is_heif(content: bytes) -> bool:
 
 
 @cache
-def _formats() -> list[str]:
+def formats() -> list[str]:
+    """Return the formats that are read here, as Pillow calls them."""
     Image.init()
     if find_spec("pillow_heif"):
         import_module("pillow_heif").register_heif_opener()

@@ -53,6 +53,15 @@ class Record:
 _COLUMNS = tuple(field.name for field in fields(Record))
 
 
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder has a manifest.csv of ours; raw data sets may have one of their own making."""
+    try:
+        with (folder / MANIFEST).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return set(_COLUMNS[:-1]) <= set(next(csv.reader(file), ()))
+    except (OSError, csv.Error):
+        return False
+
+
 def read_manifest(folder: Path, name: str = MANIFEST) -> list[Record]:
     """Return the records of folder/manifest.csv; raises DatasetError when it is missing, empty or malformed."""
     path = folder / name
@@ -137,7 +146,7 @@ def _record(row: dict[str, str], where: str) -> Record:
         raise DatasetError(f"{where}: the label is {record.label!r}, wanted real or fake")
     if record.split not in (*SPLITS, EXCLUDED, "") or record.stated_split not in (*SPLITS, ""):
         raise DatasetError(f"{where}: the split is {record.split!r}, wanted one of {', '.join(SPLITS)}")
-    if Path(record.path).is_absolute() or ".." in Path(record.path).parts:
+    if Path(record.path).is_absolute() or ".." in Path(record.path).parts or "\0" in record.path:
         raise DatasetError(f"{where}: the path {record.path!r} leaves the folder")
     return record
 

@@ -14,6 +14,7 @@ from typing import Any, TextIO, TypeVar
 
 from .errors import SourceError, printable
 from .faces import Box
+from .tables import spreadsheet_safe
 
 _SUSPICION = ("real", "uncertain", "fake")  # the gravest last
 
@@ -210,11 +211,6 @@ def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
             writer.writerow(values)
         file.write(rows.getvalue())
         file.flush()
-
-
-def spreadsheet_safe(text: str) -> str:
-    """Return text as a cell that no spreadsheet runs as a formula: a file name may be one."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _place(face: FaceResult) -> str:

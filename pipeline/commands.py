@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..edge.commands import NumberRange
-from ..edge.errors import DatasetError
+from ..edge.errors import DatasetError, printable
 
 if TYPE_CHECKING:
     from .history import EpochRow
@@ -73,16 +73,18 @@ class Ratios(click.ParamType):
 @click.command()
 @click.argument("dataset", type=_FOLDER)
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the page and its pictures.")
-def eda(dataset: Path, output: Path) -> None:
+def eda(dataset: Path, output: Path) -> int:
     """Show what is in DATASET, a raw folder or zip, a merged one or crops, and what to mend before training."""
     from .eda import PAGE
     from .eda import eda as explore
+    from .survey import UNREADABLE
 
     with counter("looking") as advance:
-        findings = explore(dataset, output, progress=advance)
+        found, findings = explore(dataset, output, progress=advance)
     for finding in findings:
-        click.echo(f"{finding.level:>5}  {finding.said} {finding.advice}".rstrip())
+        click.echo(printable(f"{finding.level:>5}  {finding.said} {finding.advice}".rstrip()))
     click.echo(f"Page: {output / PAGE}", err=True)
+    return _FAILED_FILES if any(left.kind == UNREADABLE for left in found.left_out) else 0
 
 
 @click.command()

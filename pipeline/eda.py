@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,17 +10,17 @@ from random import Random
 
 import numpy as np
 
-from ..edge.errors import DatasetError, printable
-from ..edge.files import check_holds_only
+from ..edge.errors import DatasetError
+from ..edge.files import check_ours
 from ..edge.manifest import LABELS, balanced_sample
 from ..edge.tables import Table
-from .advice import advise
+from .advice import advise, number_of
 from .eda_plots import COLUMNS, label_and_split, plot_classes, plot_counts, plot_sheet, plot_sizes, plot_spread
 from .leaks import leak_table
 from .page import Figure, Finding, Section, write_page
 from .survey import Seen, Survey, survey
 
-PAGE = "index.html"
+PAGE = "eda.html"
 TABLE = "pictures.csv"
 PLOTS = (
     *("classes.png", "splits.png", "sources.png", "samples.png", "sizes.png", "formats.png", "brightness.png"),
@@ -38,40 +39,41 @@ _EXTREMES = {
 
 def eda(
     dataset: Path, output: Path, *, progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[Finding]:
-    """Write index.html, its pictures as PNG and pictures.csv of a raw folder or zip, a merged data set or crops.
+) -> tuple[Survey, list[Finding]]:
+    """Write eda.html, its pictures as PNG and pictures.csv of a raw folder or zip, a merged data set or crops.
 
-    Return what was found, what must be mended first. progress is called with the pictures looked at and their number.
+    Return what was seen and what is to be said of it, what must be mended first. progress is called with the pictures
+    looked at and their number.
 
     Raises DatasetError when there is no picture, output holds something else, or lies in the data set.
     """
     if output.resolve().is_relative_to(dataset.resolve()):
         raise DatasetError(f"{output} lies inside {dataset} and would become part of it; choose another folder with -o")
-    check_holds_only(output, {PAGE, TABLE, *PLOTS})
+    check_ours(output, TABLE, {PAGE, *PLOTS})
     found = survey(dataset, progress=progress)
     if not found.seen and not found.left_out:
-        raise DatasetError(f"{dataset} holds no pictures; wanted folders such as real/ and fake/ with some")
+        of_videos = f" ({number_of(found.videos, 'video')}, whose frames it would take)" if found.videos else ""
+        raise DatasetError(f"{dataset} holds no pictures{of_videos}; wanted folders such as real/ and fake/ with some")
     for name in PLOTS:  # not every data set has all
         (output / name).unlink(missing_ok=True)
     findings = advise(found)
     found.write_csv(output / TABLE)
     write_page(
         output / PAGE,
-        f"What is in {printable(dataset.resolve().name)}",
+        f"What is in {dataset.resolve().name}",
         "Looked at before anything is trained on it: what it holds, what could mislead a network, and what to mend.",
         _facts(found),
         list(_sections(found, findings, output)),
-        f"facetell eda {printable(str(dataset))}",
+        shlex.join(["facetell", "eda", str(dataset), "-o", str(output)]),
     )
-    return findings
+    return found, findings
 
 
 def _facts(found: Survey) -> dict[str, str]:
     left_out = Counter(left.kind for left in found.left_out)
     facts = {
-        "pictures": len(found.seen),
-        "real": found.count(label="real"),
-        "fake": found.count(label="fake"),
+        "real": found.count("real"),
+        "fake": found.count("fake"),
         "data sets": len(found.sources),
         "copies": sum(len(same) - 1 for same in found.copies),
         "sets of look-alikes": len(found.look_alikes),
@@ -81,12 +83,12 @@ def _facts(found: Survey) -> dict[str, str]:
 
 def _sections(found: Survey, findings: Sequence[Finding], output: Path) -> Iterator[Section]:
     yield Section("What was checked", findings=findings)
-    if found.seen:
+    if found.kept:
         yield _balance(found, output)
         yield _samples(found, output)
         yield _measures(found, output)
         yield _leaks(found)
-        yield _extremes(found, output)
+        yield from _extremes(found, output)
     if found.copies:
         yield _sets("Copies, byte by byte", found.copies, found, output / "copies.png")
     if found.look_alikes:
@@ -97,42 +99,42 @@ def _sections(found: Survey, findings: Sequence[Finding], output: Path) -> Itera
 
 def _balance(found: Survey, output: Path) -> Section:
     figures = [Figure(output / "classes.png", "Real and fake pictures")]
-    plot_classes(figures[0].path, found.seen)
+    plot_classes(figures[0].path, found.kept)
     if found.splits:
-        undecided = {one.record.split for one in found.seen} - set(found.splits)
+        undecided = {one.record.split for one in found.kept} - set(found.splits)
         names = {split: split for split in found.splits} | {split: split or "undecided" for split in undecided}
         figures.append(Figure(output / "splits.png", "Pictures of each split"))
-        plot_counts(figures[-1].path, found.seen, lambda one: names[one.record.split], list(names.values()))
+        plot_counts(figures[-1].path, found.kept, lambda one: names[one.record.split], list(names.values()))
     if len(found.sources) > 1:
         figures.append(Figure(output / "sources.png", "Pictures of each data set"))
-        plot_counts(figures[-1].path, found.seen, lambda one: one.record.source, found.sources)
+        plot_counts(figures[-1].path, found.kept, lambda one: one.record.source, found.sources)
     return Section("Balance", figures=figures)
 
 
 def _samples(found: Survey, output: Path) -> Section:
     rows = []
     for label in LABELS:
-        of_label = {one.record.path: one for one in found.seen if one.record.label == label}
+        of_label = {one.record.path: one for one in found.kept if one.record.label == label}
         if of_label:
             count = min(2 * COLUMNS, len(of_label))
             chosen = Random(0).sample(balanced_sample([one.record for one in of_label.values()], count), count)
             rows.append((label.capitalize(), [of_label[record.path] for record in chosen]))
     figure = Figure(output / "samples.png", "Real and fake pictures drawn at random", is_wide=True)
-    plot_sheet(figure.path, rows, found.read)
-    return Section("What they look like", "As many of each data set as there is room for.", figures=[figure])
+    plot_sheet(figure.path, rows, found.read, lambda one: one.record.split)
+    return Section("What they look like", figures=[figure])
 
 
 def _measures(found: Survey, output: Path) -> Section:
     sizes = Figure(output / "sizes.png", "Sizes; larger dots are more pictures")
-    plot_sizes(sizes.path, found.seen)
+    plot_sizes(sizes.path, found.kept)
     formats = Figure(output / "formats.png", "File formats, by their content")
-    names = [name for name, _ in Counter(one.traits.format for one in found.seen).most_common()]
-    plot_counts(formats.path, found.seen, lambda one: one.traits.format, names)
+    names = [name for name, _ in Counter(one.traits.format for one in found.kept).most_common()]
+    plot_counts(formats.path, found.kept, lambda one: one.traits.format, names)
     light = Figure(output / "brightness.png", "Brightness")
-    plot_spread(light.path, found.seen, lambda one: one.traits.brightness, "brightness, 0 to 255")
+    plot_spread(light.path, found.kept, lambda one: one.traits.brightness, "brightness, 0 to 255")
     sharpness = Figure(output / "sharpness.png", "Sharpness")
     title = "sharpness, log variance of the Laplacian"
-    plot_spread(sharpness.path, found.seen, lambda one: one.traits.sharpness, title)
+    plot_spread(sharpness.path, found.kept, lambda one: one.traits.sharpness, title)
     return Section(
         "Size, file and light",
         "Where real and fake differ here, a network can tell them apart without a look at the forgery, and fails on "
@@ -146,7 +148,7 @@ def _medians(found: Survey) -> Table:
     rows = []
     for source in found.sources:
         for label in LABELS:
-            of = [one.traits for one in found.seen if (one.record.source, one.record.label) == (source, label)]
+            of = [one.traits for one in found.kept if (one.record.source, one.record.label) == (source, label)]
             if of:
                 width, height, brightness, contrast, sharpness = np.median(
                     [(one.width, one.height, one.brightness, one.contrast, one.sharpness) for one in of], axis=0
@@ -154,7 +156,7 @@ def _medians(found: Survey) -> Table:
                 measures = (f"{width:.0f} x {height:.0f}", f"{brightness:.0f}", f"{contrast:.0f}", f"{sharpness:.1f}")
                 counts = Counter(one.format for one in of).most_common()
                 formats = ", ".join(f"{name} {count}" for name, count in counts)
-                rows.append((printable(source), label, str(len(of)), *measures, formats))
+                rows.append((source, label, str(len(of)), *measures, formats))
     head = ("data set", "label", "pictures", "median size", "brightness", "contrast", "sharpness", "formats")
     return Table(head, rows)
 
@@ -170,12 +172,16 @@ def _leaks(found: Survey) -> Section:
     return Section(title, words, table=leak_table(found.leaks))
 
 
-def _extremes(found: Survey, output: Path) -> Section:
-    words = "The darkest, brightest, least sharp and smallest pictures"
-    figure = Figure(output / "extremes.png", words, is_wide=True)
-    rows = [(title, sorted(found.seen, key=key)[:COLUMNS]) for title, key in _EXTREMES.items()]
-    plot_sheet(figure.path, rows, found.read)
-    return Section("The odd ones", figures=[figure])
+def _extremes(found: Survey, output: Path) -> Iterator[Section]:
+    figure = Figure(output / "extremes.png", "Those at the ends", is_wide=True)
+    rows = [
+        (title, sorted(found.kept, key=key)[:COLUMNS])
+        for title, key in _EXTREMES.items()
+        if len(set(map(key, found.kept))) > 1
+    ]
+    if rows:
+        plot_sheet(figure.path, rows, found.read)
+        yield Section("The odd ones", figures=[figure])
 
 
 def _sets(title: str, sets: Sequence[Sequence[Seen]], found: Survey, path: Path) -> Section:
@@ -185,10 +191,10 @@ def _sets(title: str, sets: Sequence[Sequence[Seen]], found: Survey, path: Path)
     plot_sheet(path, [("", shown)], found.read, lambda one: f"{number[id(one)]}: {label_and_split(one)}")
     named = sets[: number[id(shown[-1])]]
     rows = [
-        (str(row), str(len(same)), ", ".join(printable(one.record.path) for one in same[:_OF_A_SET]))
+        (str(row), str(len(same)), ", ".join(one.record.path for one in same[:_OF_A_SET]))
         for row, same in enumerate(named, start=1)
     ]
-    words = f"{len(sets)} sets" + (f", of which {len(named)} are shown" if len(sets) > len(named) else "")
+    words = number_of(len(sets), "set") + (f", of which {len(named)} are shown" if len(sets) > len(named) else "")
     return Section(
         title,
         f"{TABLE} lists all. Those torn between splits, then labels, come first.",
@@ -198,7 +204,7 @@ def _sets(title: str, sets: Sequence[Sequence[Seen]], found: Survey, path: Path)
 
 
 def _left_out(found: Survey) -> Section:
-    rows = [(printable(left.path), left.kind, printable(left.detail)) for left in found.left_out[:_SHOWN]]
+    rows = [(left.path, left.kind, left.detail) for left in found.left_out[:_SHOWN]]
     rest = len(found.left_out) - len(rows)
     words = f"{TABLE} lists the other {rest}, too." if rest else ""
     return Section("Left out", words, table=Table(("picture", "why", "more"), rows))

@@ -18,6 +18,7 @@ from .survey import Seen
 
 _COLOUR_OF: dict[str, str] = dict(zip(LABELS, (REAL_COLOUR, FAKE_COLOUR), strict=True))
 
+_MAX_ROWS = 40
 COLUMNS = 8
 """Of a sheet of pictures."""
 
@@ -30,7 +31,7 @@ def plot_classes(path: Path, seen: Sequence[Seen]) -> None:
     counts = Counter(one.record.label for one in seen)
     labels = [label for label in LABELS if counts[label]]
     figure, axis = plt.subplots(figsize=(4.6, 4))
-    axis.pie(
+    _, _, shares = axis.pie(
         [counts[label] for label in labels],
         labels=[f"{label}\n{counts[label]}" for label in labels],
         colors=[_COLOUR_OF[label] for label in labels],
@@ -41,12 +42,14 @@ def plot_classes(path: Path, seen: Sequence[Seen]) -> None:
         pctdistance=0.72,
         textprops={"fontsize": 11},
     )
+    plt.setp(shares, color="white", fontweight="bold")
     save_figure(figure, path)
 
 
 def plot_counts(path: Path, seen: Sequence[Seen], key: Callable[[Seen], str], names: Sequence[str]) -> None:
-    """Draw how many real and fake pictures there are of each name that key gives, as bars side by side."""
+    """Draw how many real and fake pictures there are of each of the first 40 names, which key gives, as bars."""
     counts = Counter((key(one), one.record.label) for one in seen)
+    names = names[:_MAX_ROWS]
     rows = np.arange(len(names))
     figure, axis = plt.subplots(figsize=(6, 1.2 + 0.62 * len(names)))
     for number, label in enumerate(LABELS):

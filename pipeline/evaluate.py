@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ import numpy as np
 from ..edge.calibration import Thresholds
 from ..edge.conditions import CONDITIONS
 from ..edge.errors import DatasetError
-from ..edge.files import check_holds_only, replacing, write_text
+from ..edge.files import check_ours, write_text
 from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
+from ..edge.tables import write_csv
 from .backbones import load_model
 from .history import CURVES
 from .metrics import BY_GROUP, Metrics, measure, metrics_table, per_group, source_groups
@@ -37,7 +38,7 @@ PLOTS = {
 }
 """File -> what it shows."""
 
-FILES = {REPORT_JSON, PAGE, SCORES, *PLOTS}
+FILES = {REPORT_JSON, PAGE, *PLOTS}
 
 _WORST = 12
 _HOW_TO_READ = (
@@ -91,7 +92,7 @@ def evaluate(
     if output is None and split_sha256(every_record) != run.split_sha256:
         raise DatasetError(f"{crops} are other crops than the run's own; choose a folder for their report with -o")
     output = output or default_folder(run_folder, split)
-    check_holds_only(output, FILES)
+    check_ours(output, SCORES, FILES)
     model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
     sets = source_groups(np.array([record.source for record in records]), labels)
@@ -125,7 +126,9 @@ def evaluate(
     plot_reliability(output / "reliability.png", clean, labels)
     plot_confusion(output / "confusion.png", report.confusion)
     plot_worst(output / _WORST_PLOT, *worst_mistakes(clean, labels, records, crops))
-    _write_page(output / PAGE, report, run_folder / CURVES)
+    others = [f"--crops={crops}", f"--output={output}"] if crops != Path(run.crops) else []
+    command = shlex.join(["facetell", "evaluate", str(run_folder), f"--split={split}", *others])
+    _write_page(output / PAGE, report, run_folder / CURVES, command)
     write_text(output / REPORT_JSON, json.dumps(asdict(report), indent=2) + "\n")
     return report
 
@@ -135,7 +138,7 @@ def default_folder(run_folder: Path, split: str) -> Path:
     return run_folder / f"evaluation-{split}"
 
 
-def _write_page(path: Path, report: Report, curves: Path) -> None:
+def _write_page(path: Path, report: Report, curves: Path, command: str) -> None:
     thresholds, clean = report.thresholds, report.results["clean"]
     every = clean["all"]
     lead = (
@@ -144,7 +147,8 @@ def _write_page(path: Path, report: Report, curves: Path) -> None:
         f"{thresholds.chosen_at}."
     )
     facts = {
-        "AUC": "-" if every.auc is None else f"{every.auc:.3f}",
+        "real / fake faces": f"{every.real} / {every.fake}",
+        "AUC, 95 %": "-" if every.auc is None else f"{every.auc:.3f} ({every.auc_low:.3f}-{every.auc_high:.3f})",
         "accuracy at 0.5": f"{every.accuracy:.1%}",
         "real called fake": _percent(every.real_called_fake),
         "fake called real": _percent(every.fake_called_real),
@@ -152,13 +156,13 @@ def _write_page(path: Path, report: Report, curves: Path) -> None:
     }
     *figures, worst = (Figure(path.with_name(name), words, name == _WORST_PLOT) for name, words in PLOTS.items())
     training = [Figure(curves, "How the training went", is_wide=True)] if curves.exists() else []
+    degraded = {name: by_set for name, by_set in report.results.items() if name != "clean"}
     sections = [
         Section("By data set", _HOW_TO_READ, table=metrics_table({"clean": clean})),
         Section("What it does", figures=[*figures, *training]),
         Section("The worst mistakes", figures=[worst]),
-        Section("On worse pictures", table=metrics_table({k: v for k, v in report.results.items() if v is not clean})),
+        Section("On worse pictures", table=metrics_table(degraded)),
     ]
-    command = f"facetell evaluate {report.run} --split {report.split}"
     write_page(path, f"Evaluation of {report.run}", lead, facts, sections, command)
 
 
@@ -177,11 +181,11 @@ def _confusion(p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -
 
 
 def _write_scores(path: Path, records: Sequence[Record], p_fake: dict[str, np.ndarray]) -> None:
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "source", "label", *(f"p_fake {name}" for name in p_fake)])
-        for index, record in enumerate(records):
-            writer.writerow([record.path, record.source, record.label, *(f"{p[index]:.6f}" for p in p_fake.values())])
+    rows = (
+        (record.path, record.source, record.label, *(f"{p[index]:.6f}" for p in p_fake.values()))
+        for index, record in enumerate(records)
+    )
+    write_csv(path, ("path", "source", "label", *(f"p_fake {name}" for name in p_fake)), rows)
 
 
 def worst_mistakes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..edge.manifest import LABELS, Record
+from ..edge.manifest import Record
 from ..edge.tables import Table
 from .traits import FEATURES, Traits
 
@@ -40,14 +41,19 @@ def find_leaks(measured: Sequence[tuple[Record, Traits]]) -> list[Leak]:
     The rows are the sources that hold both labels, then the pairs of sources in which one lacks the other's label, then
     all together; but for those of fewer than 20 pictures in 5 groups of both labels.
     """
+    groups = defaultdict(list)
+    for record, _ in measured:
+        for source in (record.source, "all"):
+            groups[source, record.label].append(record.group)
+    enough = {of for of, names in groups.items() if len(names) >= MIN_PICTURES and len(set(names)) >= MIN_GROUPS}
     leaks = []
     for real_source, fake_source in _pairs([record for record, _ in measured]):
-        chosen = [
-            (record, found)
-            for record, found in measured
-            if (fake_source if record.is_fake else real_source) in (record.source, "all")
-        ]
-        if _is_enough([record for record, _ in chosen]):
+        if {(real_source, "real"), (fake_source, "fake")} <= enough:
+            chosen = [
+                (record, found)
+                for record, found in measured
+                if (fake_source if record.is_fake else real_source) in (record.source, "all")
+            ]
             leaks.append(_leak(real_source, fake_source, chosen))
     return leaks
 
@@ -70,11 +76,6 @@ def _pairs(records: Sequence[Record]) -> list[tuple[str, str]]:
     across = [(a, b) for a in real for b in fake if a != b and (a not in fake or b not in real)]
     pairs = [*both, *across]
     return [*pairs, ("all", "all")] if len(pairs) > 1 else pairs
-
-
-def _is_enough(records: Sequence[Record]) -> bool:
-    of_label = {label: [record.group for record in records if record.label == label] for label in LABELS}
-    return all(len(groups) >= MIN_PICTURES and len(set(groups)) >= MIN_GROUPS for groups in of_label.values())
 
 
 def _leak(real_source: str, fake_source: str, chosen: Sequence[tuple[Record, Traits]]) -> Leak:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..edge.errors import printable
 from ..edge.files import write_text
 from ..edge.tables import Table
 
@@ -58,6 +59,7 @@ def write_page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
     )
     environment.filters["data_uri"] = _data_uri
     template = environment.get_template("page.html")

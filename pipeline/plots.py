@@ -37,6 +37,7 @@ mpl.rcParams.update(
         "axes.grid": True,
         "grid.alpha": 0.25,
         "legend.frameon": False,
+        "text.parse_math": False,  # names hold what they hold
     }
 )
 

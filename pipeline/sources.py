@@ -80,6 +80,8 @@ class FolderSource:
     def read(self, name: PurePosixPath) -> bytes:
         """Return one file's bytes."""
         path = self.root / name
+        if path.is_symlink() or not path.is_file():  # a manifest may name anything
+            raise OSError("no regular file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise OSError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
         return path.read_bytes()

@@ -91,10 +91,17 @@ def near_duplicate_clusters(hashes: np.ndarray, max_bits: int = NEAR_DUPLICATE_B
         for index, key in enumerate(np.packbits(hashes[:, band], axis=1)):
             buckets[key.tobytes()].append(index)
         for bucket in buckets.values():
-            for position, index in enumerate(bucket[:-1]):
-                rest = np.array(bucket[position + 1 :])
-                for near in rest[(hashes[rest] != hashes[index]).sum(axis=1) <= max_bits]:
-                    _unite(parents, index, int(near))
+            # From each picture to those near it, and on from these: what is in a cluster is not compared again.
+            rest, waiting = np.array(bucket), []
+            while len(rest):
+                if not waiting:
+                    waiting, rest = [int(rest[0])], rest[1:]
+                index = waiting.pop()
+                is_near = (hashes[rest] != hashes[index]).sum(axis=1) <= max_bits
+                near, rest = rest[is_near].tolist(), rest[~is_near]
+                for other in near:
+                    _unite(parents, index, other)
+                waiting += near
     return np.array([_find(parents, index) for index in range(len(hashes))], dtype=int)
 
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from contextlib import nullcontext
+from dataclasses import astuple, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from threading import Lock
 
 import numpy as np
 
 from ..edge.errors import ImageError
-from ..edge.files import replacing
-from ..edge.images import read_image
-from ..edge.manifest import MANIFEST, SPLITS, Record, read_manifest
-from ..edge.results import spreadsheet_safe
+from ..edge.images import Picture, read_image
+from ..edge.manifest import EXCLUDED, MANIFEST, SPLITS, Record, has_manifest, read_manifest
+from ..edge.tables import write_csv
 from ..edge.video import SUFFIXES as VIDEOS
 from .leaks import Leak, find_leaks
 from .sources import FolderSource, Source, open_sources
 from .split import near_duplicate_clusters, perceptual_hash
-from .tags import Tags, tagged_pictures
+from .tags import Tags, stricter, tagged_pictures
 from .traits import Traits, traits
+
+BOTH_LABELS, NO_LABEL, UNREADABLE = "both labels", "no label", "unreadable"
+_LARGE_PX = 16_000_000  # pictures above it are measured one at a time: each needs many times its size
+_one_large = Lock()
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,10 @@ class LeftOut:
 
     path: str
     kind: str
-    """unreadable, both labels or no label."""
-    detail: str
+    """BOTH_LABELS, NO_LABEL, UNREADABLE or EXCLUDED."""
+    detail: str = ""
+    sha256: str = ""
+    """Of a picture of both labels, whose copies merge leaves out, too."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +58,41 @@ class Survey:
     """What was found; pictures are in the order of their names."""
 
     source: Source
+    is_merged: bool
+    """Whether the data set has been merged, or is of crops."""
     seen: Sequence[Seen]
     left_out: Sequence[LeftOut]
     videos: int
     """Files that are videos, of which nothing is trained."""
 
-    def count(self, *, label: str = "", split: str | None = None) -> int:
-        """Return the number of pictures of a label, or all, and of a split, or all."""
-        records = (one.record for one in self.seen)
-        return sum(label in ("", record.label) and split in (None, record.split) for record in records)
+    @cached_property
+    def kept(self) -> list[Seen]:
+        """What merge keeps: each picture once, in the strictest of its splits, and none that has both labels."""
+        by_hash: dict[str, Seen] = {}
+        barred = {left.sha256 for left in self.left_out}
+        for one in self.seen:
+            known = by_hash.setdefault(one.record.sha256, one).record
+            if known.label != one.record.label:
+                barred.add(known.sha256)
+            split = stricter(known.split, one.record.split)
+            by_hash[known.sha256] = replace(by_hash[known.sha256], record=replace(known, split=split))
+        return [one for sha256, one in by_hash.items() if sha256 not in barred]
+
+    def count(self, label: str, split: str | None = None) -> int:
+        """Return how many pictures of a label, and of one split, merge keeps."""
+        records = (one.record for one in self.kept)
+        return sum(record.label == label and split in (None, record.split) for record in records)
 
     @property
     def splits(self) -> list[str]:
         """The splits that are stated or decided, in their order; empty when there are none."""
-        found = {one.record.split for one in self.seen}
+        found = {one.record.split for one in self.kept}
         return [split for split in SPLITS if split in found]
 
     @property
     def sources(self) -> list[str]:
         """The data sets that the pictures are of."""
-        return sorted({one.record.source for one in self.seen})
+        return sorted({one.record.source for one in self.kept})
 
     @cached_property
     def copies(self) -> list[list[Seen]]:
@@ -83,18 +105,17 @@ class Survey:
     @cached_property
     def look_alikes(self) -> list[list[Seen]]:
         """Near-duplicates that are no copies, two or more each; those of two splits, then of two labels come first."""
-        different = list({one.record.sha256: one for one in self.seen}.values())
         by_cluster = defaultdict(list)
-        if different:
-            clusters = near_duplicate_clusters(np.stack([one.hash for one in different]))
-            for one, cluster in zip(different, clusters.tolist(), strict=True):
+        if self.kept:
+            clusters = near_duplicate_clusters(np.stack([one.hash for one in self.kept]))
+            for one, cluster in zip(self.kept, clusters.tolist(), strict=True):
                 by_cluster[cluster].append(one)
         return _worst_first(by_cluster.values())
 
     @cached_property
     def leaks(self) -> list[Leak]:
         """What file, size and light tell of the labels; empty where there are too few pictures to say."""
-        return find_leaks([(one.record, one.traits) for one in self.seen])
+        return find_leaks([(one.record, one.traits) for one in self.kept])
 
     def read(self, one: Seen) -> np.ndarray:
         """Return a picture again, (H, W, 3) uint8 RGB."""
@@ -108,22 +129,17 @@ class Survey:
             for same in sets
             for one in same[1:]
         }
-        columns = ("path", "label", "source", "split", "remark", "detail", *(field.name for field in fields(Traits)))
-        with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="replace") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            for one in self.seen:
-                known = one.record
-                cells = (known.path, known.label, known.source, known.split, *remarks.get(known.path, ("", "")))
-                numbers = (f"{value:.6g}" if isinstance(value, float) else value for value in astuple(one.traits))
-                writer.writerow((*map(spreadsheet_safe, cells), *numbers))
-            for left in self.left_out:
-                writer.writerow(map(spreadsheet_safe, (left.path, "", "", "", left.kind, left.detail)))
-
-
-def _worst_first(sets: Iterable[list[Seen]]) -> list[list[Seen]]:
-    alike = (same for same in sets if len(same) > 1)
-    return sorted(alike, key=lambda same: (not is_torn(same), not is_contradictory(same)))
+        head = ("path", "label", "source", "split", "remark", "detail", *(field.name for field in fields(Traits)))
+        known = (
+            (
+                *(one.record.path, one.record.label, one.record.source, one.record.split),
+                *remarks.get(one.record.path, ("", "")),
+                *(round(value, 4) if isinstance(value, float) else value for value in astuple(one.traits)),
+            )
+            for one in self.seen
+        )
+        left = ((left.path, "", "", "", left.kind, left.detail) for left in self.left_out)
+        write_csv(path, head, [*known, *left])
 
 
 def is_torn(same: Sequence[Seen]) -> bool:
@@ -142,10 +158,11 @@ def survey(dataset: Path, *, progress: Callable[[int, int], None] = lambda done,
     Raises DatasetError when it is none of these.
     """
     (source,) = open_sources([dataset])
-    pictures = _listed(dataset) if (dataset / MANIFEST).exists() else tagged_pictures(source)
+    is_merged = has_manifest(dataset)
+    pictures = _listed(dataset) if is_merged else tagged_pictures(source)
     seen: list[Seen] = []
     left_out: list[LeftOut] = []
-    threads = ThreadPoolExecutor()
+    threads = ThreadPoolExecutor(os.cpu_count())
     try:
         for number, found in enumerate(threads.map(lambda picture: _look(*picture), pictures), start=1):
             if isinstance(found, Seen):
@@ -156,7 +173,7 @@ def survey(dataset: Path, *, progress: Callable[[int, int], None] = lambda done,
     finally:
         threads.shutdown(cancel_futures=True)
     videos = sum(name.suffix.lower() in VIDEOS for name in source.names())
-    return Survey(source, seen, left_out, videos)
+    return Survey(source, is_merged, seen, left_out, videos)
 
 
 def _listed(dataset: Path) -> list[tuple[Source, PurePosixPath, Tags]]:
@@ -172,15 +189,23 @@ def _listed(dataset: Path) -> list[tuple[Source, PurePosixPath, Tags]]:
 
 def _look(source: Source, name: PurePosixPath, tags: Tags) -> Seen | LeftOut:
     path = name.as_posix()
-    if len(tags.labels) != 1:
-        return LeftOut(path, "both labels" if tags.labels else "no label", tags.contradiction)
+    if not tags.labels:
+        return LeftOut(path, NO_LABEL)
+    if tags.split == EXCLUDED:
+        return LeftOut(path, EXCLUDED, "it would tear a group or near-duplicates apart")
     try:
         content = source.read(name)
-        image = read_image(content)
-    except (ImageError, OSError) as error:
-        return LeftOut(path, "unreadable", str(error))
-    found = traits(content, image)
-    sha256 = hashlib.sha256(content).hexdigest()
+        sha256 = hashlib.sha256(content).hexdigest()
+        if tags.contradiction:
+            return LeftOut(path, BOTH_LABELS, tags.contradiction, sha256)
+        picture = Picture(content)
+        with _one_large if picture.width_px * picture.height_px > _LARGE_PX else nullcontext():
+            image = picture.decode()
+            found, hash_ = traits(content, image), perceptual_hash(image)
+    except ImageError as error:
+        return LeftOut(path, UNREADABLE, str(error))
+    except OSError as error:
+        return LeftOut(path, UNREADABLE, error.strerror or str(error))
     record = Record(
         path=path,
         label=next(iter(tags.labels)),
@@ -192,4 +217,9 @@ def _look(source: Source, name: PurePosixPath, tags: Tags) -> Seen | LeftOut:
         height=found.height,
         stated_split=tags.split,
     )
-    return Seen(record, found, perceptual_hash(image))
+    return Seen(record, found, hash_)
+
+
+def _worst_first(sets: Iterable[list[Seen]]) -> list[list[Seen]]:
+    alike = (same for same in sets if len(same) > 1)
+    return sorted(alike, key=lambda same: (not is_torn(same), not is_contradictory(same)))

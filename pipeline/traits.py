@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..edge.images import read_image
+from ..edge.images import formats
 
 FEATURES = (
     *("width", "height", "bytes per pixel", "JPEG table", "brightness", "contrast", "saturation", "sharpness"),
@@ -46,21 +46,17 @@ class Traits:
         return np.array(astuple(self)[: len(FEATURES)], np.float64)
 
 
-def traits(content: bytes, image: np.ndarray | None = None) -> Traits:
-    """Return the traits of a picture file; image, (H, W, 3) uint8 RGB, is what it decodes to where that is known.
-
-    Raises ImageError when the file cannot be read.
-    """
-    image = read_image(content) if image is None else image
+def traits(content: bytes, image: np.ndarray) -> Traits:
+    """Return the traits of a picture file whose content decodes to a (H, W, 3) uint8 RGB image."""
     height, width = image.shape[:2]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     rim = max(1, round(min(height, width) * _BORDER_SHARE))
-    inner = np.zeros(grey.shape, bool)
-    inner[rim : height - rim, rim : width - rim] = True
-    border = grey[~inner]
-    with Image.open(io.BytesIO(content)) as header:
+    middle = grey[rim : height - rim]
+    border = np.concatenate([grey[:rim], grey[height - rim :], middle[:, :rim], middle[:, width - rim :]], axis=None)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    with Image.open(io.BytesIO(content), formats=formats()) as header:
         tables = getattr(header, "quantization", {})
-        format_ = header.format or ""
+        format_ = "JPEG" if header.format == "MPO" else header.format or ""
     return Traits(
         width=width,
         height=height,
@@ -69,7 +65,7 @@ def traits(content: bytes, image: np.ndarray | None = None) -> Traits:
         brightness=float(grey.mean()),
         contrast=float(grey.std()),
         saturation=float(cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[:, :, 1].mean()),
-        sharpness=math.log(float(cv2.Laplacian(grey, cv2.CV_64F).var()) + 1),
+        sharpness=math.log(float(deviation[0, 0]) ** 2 + 1),
         border_brightness=float(border.mean()),
         border_contrast=float(border.std()),
         format=format_,

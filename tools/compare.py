@@ -18,7 +18,7 @@ from ..convert.tflite import convert
 from ..convert.verify import latencies_ms
 from ..edge.conditions import CONDITIONS
 from ..edge.errors import DatasetError
-from ..edge.files import check_holds_only, write_text
+from ..edge.files import check_ours, write_text
 from ..edge.run import MODEL_FILE, Run
 from ..edge.tables import Table
 from ..pipeline.backbones import load_model
@@ -66,7 +66,7 @@ def compare(
         raise DatasetError("a run is named twice; name each once")
     if len({run.split_sha256 for run in known}) > 1:
         raise DatasetError("the runs were trained on different pictures or splits; compare those of one crops folder")
-    check_holds_only(output, {TABLE, FIGURES, PLOT})
+    check_ours(output, FIGURES, {TABLE, PLOT})
     reports = [_report(folder, run, split, progress) for folder, run in zip(runs, known, strict=True)]
     aucs = [_aucs(report["results"]) for report in reports]
     if not aucs[0]["clean"]:

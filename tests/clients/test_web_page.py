@@ -95,6 +95,7 @@ def test_a_photo_with_two_faces(page: Page, samples: Path, tmp_path: Path) -> No
     upload(page, samples / "two_faces.jpg")
     shown(page, "The most suspicious of 2 faces decides")
     assert page.locator(".card.fake b").all_inner_texts()[:2] == ["fake", "98.3%"]
+    assert page.locator(".bar").all_inner_texts() == ["real\n1.7%", "fake\n98.3%"]
     for part in ("faces", "sheet"):
         picture = page.locator(f"img[src*='/{part}.jpg']")
         picture.wait_for(timeout=WAIT_MS)
@@ -118,6 +119,15 @@ def test_a_picture_without_a_verdict(name: str, words: str, page: Page, samples:
     shown(page, words)
 
 
+def test_a_sample(page: Page, samples: Path) -> None:
+    for _ in range(2):
+        page.get_by_text("two_faces.jpg").last.click()
+        shown(page, "The most suspicious of 2 faces decides")
+        page.get_by_label("Clear").or_(page.get_by_label("Remove")).first.click()
+        shown(page, "Here each face will be framed")
+    assert (samples / "two_faces.jpg").exists()
+
+
 def test_a_threshold_of_ones_own(page: Page, samples: Path) -> None:
     upload(page, samples / "two_faces.jpg")
     shown(page, "98.3%")
@@ -129,7 +139,7 @@ def test_a_threshold_of_ones_own(page: Page, samples: Path) -> None:
 
 
 def test_a_batch(page: Page, samples: Path) -> None:
-    page.get_by_role("tab", name="Folder or batch").click()
+    page.get_by_role("tab", name="Batch").click()
     upload(page, *(samples / name for name in ("real_astronaut.jpg", "no_face_coffee.jpg", "two_faces.jpg")))
     page.locator("table.faces tr").nth(3).wait_for(timeout=WAIT_MS)
     rows = [row.inner_text().split("\t")[:2] for row in page.locator("table.faces tr").all()]
@@ -172,6 +182,7 @@ def test_the_history_is_searched_and_deleted(page: Page, samples: Path) -> None:
     page.get_by_label("Search").fill("nothing like it")
     shown(page, "Nothing here yet")
     page.get_by_label("Search").fill("")
+    page.locator("button.label-wrap", has_text="Delete").click()
     page.get_by_label("I am sure").check()
     page.get_by_role("button", name="Delete all").click()
     shown(page, "Nothing here yet")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -50,7 +52,8 @@ def serve(
     if host not in _LOOPBACK and not auth:
         click.echo("Warning: anybody who reaches this machine can use it; ask for a password with --auth.", err=True)
     name, _, password = (auth or "").partition(":")
-    with silent_stderr():
+    with TemporaryDirectory(prefix="facetell-uploads-") as uploads, silent_stderr():
+        os.environ.setdefault("GRADIO_TEMP_DIR", uploads)
         app = application(
             load_bundle(model or DEFAULT_BUNDLE),
             workers=workers or available_processors(),

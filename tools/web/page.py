@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,33 @@ from ...edge.images import SUFFIXES, read_image
 from ...edge.live import Look, Watcher, drawn
 from ...edge.video import SUFFIXES as VIDEOS
 from .history import History
-from .pieces import TITLE, figures_of, inline_picture, links, pictures_of, table_of_entries, table_of_files, video_of
+from .pieces import (
+    EMPTY,
+    TITLE,
+    figures_of,
+    inline_picture,
+    links,
+    pictures_of,
+    table_of_entries,
+    table_of_files,
+    video_of,
+)
+from .rest import ScoreOut
 from .scorer import Scored, Scorer, as_jpeg
 from .shown import Shown
 from .texts import DEEPFAKES, LIMITS
+from .uploads import only_uploads, uploaded
+
+# At each event Gradio would make a pandas table of the last 10,000.
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 
 SAMPLES = Path(__file__).parent.parent.parent / "samples"
 _SAMPLES = ("real_astronaut.jpg", "fake_hopper_with_astronauts_face.jpg", "two_faces.jpg")
-_KEEP_S = 3600  # how long downloads and shown pictures stay on the server
+_KEEP_S = 3600  # how long the page remembers what it shows
 _LIVE_EVERY_S = 0.2
 _BATCH_PICTURES = 20  # of a batch, that its report shows
+# The page's own events give HTML. Uploads come as they are: Gradio's preprocessing leaves an empty file of each.
+_PRIVATE: Any = {"preprocess": False, "api_visibility": "private"}
 
 
 @dataclass
@@ -37,12 +56,10 @@ class _Page:
     threshold: gr.State
     """The one threshold that was chosen, or None for the model's own two."""
 
-    def score(self, path: Path, *, shown: bool = True) -> Scored:
+    def score(self, file: dict[str, Any], *, shown: bool = True) -> Scored:
         """Score an upload and delete it."""
-        try:
-            scored = self.scorer.picture(path, path.name, shown=shown)
-        finally:
-            path.unlink(missing_ok=True)
+        with uploaded(file) as (path, name):
+            scored = self.scorer.picture(path, name, shown=shown)
         if self.history:
             self.history.add(scored.name, scored.result, scored.framed())
         return scored
@@ -50,8 +67,10 @@ class _Page:
 
 def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Blocks:
     """Return the page; without a history it has no tab for one."""
-    with gr.Blocks(title="facetell", analytics_enabled=False, delete_cache=(_KEEP_S // 4, _KEEP_S)) as blocks:
-        gr.HTML(TITLE)
+    gr.set_static_paths([SAMPLES])  # they are shown from where they are
+    with gr.Blocks(title="facetell", analytics_enabled=False) as blocks:
+        _programs(scorer)  # first, so that its name is free
+        gr.HTML(TITLE, padding=False)
         with gr.Sidebar(label="What this is", open=False):
             gr.Markdown(DEEPFAKES)
             gr.Markdown(f"### What the tool can not tell\n\n{LIMITS}")
@@ -60,7 +79,7 @@ def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Bloc
             _threshold(page, accordion)
         with gr.Tab("Photo"):
             _photo(page)
-        with gr.Tab("Folder or batch"):
+        with gr.Tab("Batch"):
             _batch(page)
         with gr.Tab("Video"):
             _video(page)
@@ -71,7 +90,24 @@ def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Bloc
                 _history(history, tab)
         with gr.Tab("About"):
             gr.Markdown(_about(scorer))
+    only_uploads(blocks)
     return blocks
+
+
+def _programs(scorer: Scorer) -> None:
+    """Add the one function that programs may call; those of the page give HTML, and are private."""
+
+    def score(file: dict[str, Any]) -> dict[str, Any]:
+        """Say of every face in a picture whether it is real or fake: as POST /v1/score, without the path."""
+        with uploaded(file) as (path, name):
+            result = scorer.picture(path, name, shown=False).result
+        if result.status != "ok":
+            raise gr.Error(str(result.error), print_exception=False)
+        return ScoreOut.of(result).model_dump(exclude={"path"})  # clients would take what has a path for a file
+
+    # Components, though nobody sees them: they let in nothing but uploads. gr.api would hand on any path it is given.
+    file, said = gr.File(visible=False, label="file"), gr.JSON(visible=False, label="score")
+    file.upload(score, file, said, api_name="score", preprocess=False)
 
 
 def _threshold(page: _Page, accordion: gr.Accordion) -> None:
@@ -101,19 +137,20 @@ def _photo(page: _Page) -> None:
         with gr.Column(scale=1, min_width=300):
             file = gr.File(show_label=False, file_types=sorted(SUFFIXES), height=150)
             gr.Examples([[str(SAMPLES / name)] for name in _SAMPLES], file, label="Or try one of these")
-            figures = gr.HTML()
+            figures = gr.HTML(padding=False)
         with gr.Column(scale=2, min_width=300):
-            pictures = gr.HTML()
+            pictures = gr.HTML(EMPTY, padding=False)
 
     def show(name: str, threshold: float | None) -> list[str]:
         batch = page.shown.batch(name, threshold)
-        return [figures_of(batch[0].result), pictures_of(batch[0], name, threshold)] if batch else ["", ""]
+        return [figures_of(batch[0].result), pictures_of(batch[0], name, threshold)] if batch else ["", EMPTY]
 
-    def score(path: str | None, threshold: float | None) -> list[str]:
-        name = page.shown.keep([page.score(Path(path))]) if path else ""
+    def score(upload: dict[str, Any] | None, threshold: float | None) -> list[str]:
+        name = page.shown.keep([page.score(upload)]) if upload else ""
         return [name, *show(name, threshold)]
 
-    file.change(score, [file, page.threshold], [name, figures, pictures], api_name="photo", show_progress="minimal")
+    outputs = [name, figures, pictures]
+    file.change(score, [file, page.threshold], outputs, show_progress="minimal", api_name="photo", **_PRIVATE)
     page.threshold.change(show, [name, page.threshold], [figures, pictures], api_visibility="private")
 
 
@@ -122,71 +159,69 @@ def _batch(page: _Page) -> None:
     with gr.Row():
         files = gr.File(label="Pictures", file_count="multiple", file_types=sorted(SUFFIXES), height=150)
         folder = gr.File(label="Or a folder", file_count="directory", height=150)
-    table = gr.HTML()
+    table = gr.HTML(padding=False)
 
     def show(name: str, threshold: float | None) -> str:
         batch = page.shown.batch(name, threshold)
         return links(name, threshold) + table_of_files([scored.result for scored in batch]) if batch else ""
 
-    def score(paths: list[str] | None, threshold: float | None, progress: gr.Progress = gr.Progress()) -> list[str]:
-        uploads = list(map(Path, paths or []))
-        pictures = [path for path in uploads if path.suffix.lower() in SUFFIXES]
+    def score(
+        uploads: list[dict[str, Any]] | None, threshold: float | None, progress: gr.Progress = gr.Progress()
+    ) -> list[str]:
+        pictures = [file for file in uploads or [] if Path(file["path"]).suffix.lower() in SUFFIXES]
         scored = []
-        try:
-            for number, path in enumerate(pictures):
+        with ExitStack() as stack:
+            for file in uploads or []:  # all of them go, whatever happens
+                stack.enter_context(uploaded(file))
+            for number, file in enumerate(pictures):
                 progress((number, len(pictures)), desc="Scoring", unit="pictures")
-                scored.append(page.score(path, shown=number < _BATCH_PICTURES))
-        finally:
-            for path in uploads:
-                path.unlink(missing_ok=True)
+                scored.append(page.score(file, shown=number < _BATCH_PICTURES))
         name = page.shown.keep(scored) if scored else ""
         return [name, show(name, threshold)]
 
-    for source, api_name in ((files, "batch"), (folder, "folder")):
-        source.change(score, [source, page.threshold], [name, table], api_name=api_name)
+    for source in (files, folder):
+        source.change(score, [source, page.threshold], [name, table], **_PRIVATE)
     page.threshold.change(show, [name, page.threshold], table, api_visibility="private")
 
 
 def _video(page: _Page) -> None:
     file = gr.File(show_label=False, file_types=sorted(VIDEOS), height=150)
-    figures, shown = gr.HTML(), gr.HTML()
+    figures, shown = gr.HTML(padding=False), gr.HTML(padding=False)
 
-    def score(path: str | None, progress: gr.Progress = gr.Progress()) -> list[str]:
-        if path is None:
+    def score(upload: dict[str, Any] | None, progress: gr.Progress = gr.Progress()) -> list[str]:
+        if upload is None:
             return ["", ""]
 
         def tell(share: float) -> None:
             progress(share, desc="Watching")
 
-        upload = Path(path)
-        try:
-            scored = page.scorer.video(upload, upload.name, tell)
-        finally:
-            upload.unlink(missing_ok=True)
+        with uploaded(upload) as (path, name):
+            scored = page.scorer.video(path, name, tell)
         if page.history:
             page.history.add(scored.name, scored.result, scored.framed())
         return [figures_of(scored.result), video_of(scored, page.shown.keep([scored]))]
 
-    file.change(score, file, [figures, shown], api_name="video")
+    file.change(score, file, [figures, shown], **_PRIVATE)
 
 
 def _webcam(page: _Page) -> None:
     gr.Markdown("Allow the camera, then press record. Frames go to this server, are scored and are not kept.")
     watcher = gr.State(None, time_to_live=_KEEP_S)
     with gr.Row():
-        camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, label="Camera", streaming=True)
-        shown = gr.HTML()
+        with gr.Column(min_width=300):
+            camera = gr.Image(sources=["webcam"], type="filepath", image_mode=None, label="Camera", streaming=True)
+        with gr.Column(min_width=300):
+            shown = gr.HTML(padding=False)
 
     def look(path: str | None, last: tuple[Watcher, float] | None) -> tuple[str, tuple[Watcher, float] | None]:
         if path is None:
             return "", last
         started = time.monotonic()
-        try:
-            image = read_image(Path(path), max_megapixels=4)
-        except FacetellError as error:
-            raise gr.Error(str(error)) from error
-        finally:
-            Path(path).unlink(missing_ok=True)
+        with uploaded({"path": path}) as (frame, _):
+            try:
+                image = read_image(frame, max_megapixels=4)
+            except FacetellError as error:
+                raise gr.Error(str(error)) from error
         with page.scorer.detector() as detector:
             watcher, before = last or (Watcher(detector.verdict), started)
             faces, _ = watcher.look(started, detector.detect(image))
@@ -205,13 +240,15 @@ def _webcam(page: _Page) -> None:
 
 
 def _history(history: History, tab: gr.Tab) -> None:
-    with gr.Row():
-        words = gr.Textbox(label="Search", placeholder="a name, a verdict, a model, a date")
-        number = gr.Number(label="Entry", precision=0)
-        one = gr.Button("Delete this entry")
-        sure = gr.Checkbox(False, label="I am sure")
-        everything = gr.Button("Delete all", variant="stop")
-    entries = gr.HTML()
+    words = gr.Textbox(label="Search", placeholder="a name, a verdict, a model, a date", max_lines=1)
+    entries = gr.HTML(padding=False)
+    with gr.Accordion("Delete", open=False), gr.Row():
+        with gr.Column(min_width=300):
+            number = gr.Number(None, label="The entry of this number", precision=0)
+            one = gr.Button("Delete this entry")
+        with gr.Column(min_width=300):
+            sure = gr.Checkbox(False, label="I am sure", container=True)
+            everything = gr.Button("Delete all", variant="stop")
 
     def show(words: str) -> str:
         return table_of_entries(history.search(words or ""))

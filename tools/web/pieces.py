@@ -16,15 +16,29 @@ from .texts import in_words
 
 STYLE = """
 .cards {display: flex; flex-wrap: wrap; gap: .75rem}
-.card {flex: 1 1 9rem; border: 1px solid var(--border-color-primary); border-radius: .75rem; padding: .75rem 1rem}
+.cards, .bars {max-width: 32rem}
+.card {flex: 1 1 7rem; border: 1px solid var(--border-color-primary); border-radius: .75rem; padding: .75rem 1rem}
 .card b {display: block; font-size: 1.6rem; line-height: 1.3}
-.card span {color: var(--body-text-color-subdued); font-size: .85rem}
+.card:first-child {flex-basis: 100%} .card:first-child b {font-size: 2rem}
+.card span, .empty, figcaption {font-size: .85rem; opacity: .75}
+.empty {display: grid; place-items: center; min-height: 18rem; padding: 2rem; text-align: center;
+  border: 2px dashed var(--border-color-primary); border-radius: .75rem}
 .real b {color: #0072b2} .fake b {color: #d55e00} .uncertain b {color: #9a7b00}
 .dark .real b {color: #56b4e9} .dark .fake b {color: #ff8c42} .dark .uncertain b {color: #f0c419}
-.faces {width: 100%; border-collapse: collapse; font-size: .9rem}
-.faces th, .faces td {text-align: left; padding: .3rem .5rem; border-bottom: 1px solid var(--border-color-primary)}
+.bars {margin: .75rem 0}
+.bar {display: grid; grid-template-columns: 3rem 1fr 3.5rem; gap: .5rem; align-items: center; font-size: .9rem}
+.bar span:last-child {text-align: right; font-variant-numeric: tabular-nums}
+.bar i {display: block; height: .6rem; border-radius: .3rem}
+.bar > i {background: var(--border-color-primary); overflow: hidden}
+.bar.real i i {background: #0072b2} .bar.fake i i {background: #d55e00}
+.dark .bar.real i i {background: #56b4e9} .dark .bar.fake i i {background: #ff8c42}
+.wide {overflow-x: auto; margin: .75rem 0}
+.prose .faces {width: 100%; border: 0; border-collapse: collapse; font-size: .9rem}
+.prose .faces tr {border: 0}
+.prose .faces th, .prose .faces td {text-align: left; padding: .4rem .6rem; white-space: nowrap;
+  border: 0; border-bottom: 1px solid var(--border-color-primary)}
+.prose .faces .name {white-space: normal; overflow-wrap: anywhere; min-width: 8rem} .faces small {opacity: .75}
 .pictures figure {margin: 0 0 1rem} .pictures img {width: 100%; border-radius: .75rem}
-.pictures figcaption {font-size: .85rem; color: var(--body-text-color-subdued)}
 .video {max-width: 100%; max-height: 70vh; border-radius: .75rem}
 .links {display: flex; gap: .75rem; margin: .5rem 0; flex-wrap: wrap}
 .links a {border: 1px solid var(--border-color-primary); border-radius: .5rem; padding: .4rem .9rem;
@@ -32,12 +46,13 @@ STYLE = """
 .past {display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: .75rem}
 .past figure {margin: 0; border: 1px solid var(--border-color-primary); border-radius: .75rem; padding: .5rem}
 .past img {width: 100%; height: 8rem; object-fit: contain}
-.past figcaption {font-size: .8rem; overflow-wrap: anywhere}
+.past figcaption {overflow-wrap: anywhere}
 #title {display: flex; justify-content: space-between; align-items: center; gap: 1rem}
 #title h1 {margin: 0; font-size: 1.5rem}
 #theme {border: 1px solid var(--border-color-primary); border-radius: .5rem; padding: .3rem .7rem; cursor: pointer;
-  background: none; color: inherit}
-@media (max-width: 40rem) {.card b {font-size: 1.25rem}}
+  background: none; color: inherit; font-size: .9rem; white-space: nowrap}
+@media (max-width: 40rem) {.card b {font-size: 1.25rem} .past {grid-template-columns: 1fr 1fr}
+  .empty, #theme span {display: none}}
 """
 
 HEAD = """
@@ -60,7 +75,12 @@ ON_LOAD = """
 TITLE = """
 <div id="title"><div><h1>Real or fake?</h1>
 <span>Every fake has a tell. Pictures are scored on this machine and deleted.</span></div>
-<button id="theme" onclick="facetellTheme()" aria-label="light or dark">light / dark</button></div>
+<button id="theme" onclick="facetellTheme()" aria-label="light or dark">◐<span> light / dark</span></button></div>
+"""
+
+
+EMPTY = """
+<div class="empty">Here each face will be framed with its verdict,<br>beside what the network saw in it.</div>
 """
 
 
@@ -73,15 +93,25 @@ def theme() -> Base:
 def figures_of(result: FileResult) -> str:
     """Return verdict, probability and processing time as cards, with both classes' shares and a sentence."""
     verdict = result.verdict.replace("_", " ")
-    cards = [(verdict, "verdict")]
+    cards = [(verdict, "verdict", result.verdict)]
     if result.p_fake is not None:
-        cards.append((f"{result.p_fake:.1%}", "probability of a fake"))
+        cards.append((f"{result.p_fake:.1%}", "probability of a fake", result.verdict))
     if result.latency_ms is not None:
-        cards.append((f"{result.latency_ms:.0f} ms", "processing time"))
-    drawn = "".join(
-        f'<div class="card {result.verdict}"><b>{value}</b><span>{name}</span></div>' for value, name in cards
+        cards.append((f"{result.latency_ms:.0f} ms", "processing time", ""))
+    drawn = "".join(f'<div class="card {kind}"><b>{value}</b><span>{name}</span></div>' for value, name, kind in cards)
+    return f'<div class="cards">{drawn}</div>{_bars(result.p_fake)}<p>{html.escape(in_words(result))}</p>'
+
+
+def _bars(p_fake: float | None) -> str:
+    """Return how probable real and fake are, as two bars."""
+    if p_fake is None:
+        return ""
+    rows = "".join(
+        f'<div class="bar {name}" role="img" aria-label="{name} {share:.1%}"><span>{name}</span>'
+        f'<i><i style="width: {share:.1%}"></i></i><span>{share:.1%}</span></div>'
+        for name, share in (("real", 1 - p_fake), ("fake", p_fake))
     )
-    return f'<div class="cards">{drawn}</div><p>{html.escape(in_words(result))}</p>'
+    return f'<div class="bars">{rows}</div>'
 
 
 def pictures_of(scored: Scored, name: str, threshold: float | None) -> str:
@@ -124,19 +154,23 @@ def _table_of_faces(result: FileResult) -> str:
         for number, face in enumerate(faces, start=1)
     )
     head = "<tr><th>face</th><th>verdict</th><th>p(fake)</th><th>seen</th><th>best at</th></tr>"
-    return f'<table class="faces">{head}{rows}</table>' if rows else ""
+    return f'<div class="wide"><table class="faces">{head}{rows}</table></div>' if rows else ""
 
 
 def table_of_files(results: Sequence[FileResult]) -> str:
     """Return the files of a batch."""
     rows = "".join(
-        f"<tr><td>{html.escape(result.path)}</td><td>{result.verdict.replace('_', ' ')}</td>"
-        f"<td>{'' if result.p_fake is None else f'{result.p_fake:.1%}'}</td><td>{len(result.faces)}</td>"
-        f"<td>{html.escape(result.error or '')}</td></tr>"
+        f'<tr><td class="name">{html.escape(result.path)}{_reason(result)}</td>'
+        f"<td>{result.verdict.replace('_', ' ')}</td>"
+        f"<td>{'' if result.p_fake is None else f'{result.p_fake:.1%}'}</td><td>{len(result.faces)}</td></tr>"
         for result in results
     )
-    head = "<tr><th>file</th><th>verdict</th><th>p(fake)</th><th>faces</th><th></th></tr>"
-    return f'<table class="faces">{head}{rows}</table>'
+    head = "<tr><th>file</th><th>verdict</th><th>p(fake)</th><th>faces</th></tr>"
+    return f'<div class="wide"><table class="faces">{head}{rows}</table></div>'
+
+
+def _reason(result: FileResult) -> str:
+    return f"<br><small>{html.escape(result.error)}</small>" if result.error else ""
 
 
 def inline_picture(jpeg: bytes, words: str) -> str:
@@ -152,8 +186,10 @@ def table_of_entries(entries: Sequence[Entry]) -> str:
     for entry in entries:
         image = inline_picture(entry.thumbnail, "") if entry.thumbnail else ""
         p_fake = "" if entry.p_fake is None else f" {entry.p_fake:.1%}"
+        minute = entry.time[:16].replace("T", " ")
         figures.append(
             f"<figure>{image}<figcaption>{entry.id}: <b>{entry.verdict.replace('_', ' ')}{p_fake}</b><br>"
-            f"{html.escape(entry.name)}<br>{html.escape(entry.time)}<br>{html.escape(entry.model)}</figcaption></figure>"
+            f"{html.escape(entry.name)}<br>{html.escape(minute)} UTC<br>{html.escape(entry.model)}"
+            "</figcaption></figure>"
         )
     return f'<div class="past">{"".join(figures)}</div>'

@@ -8,9 +8,14 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, HTTPException, UploadFile
+from fastapi import Depends, FastAPI, File, HTTPException, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.models import HTTPBase
+from fastapi.responses import JSONResponse
+from fastapi.security.base import SecurityBase
 from pydantic import BaseModel
 
+from ...edge.results import FileResult
 from .scorer import Scorer
 
 
@@ -37,6 +42,11 @@ class ScoreOut(BaseModel):
     rule: str
     latency_ms: float
 
+    @classmethod
+    def of(cls, result: FileResult) -> ScoreOut:
+        """Return what a scan that went well has found."""
+        return cls.model_validate(asdict(result))
+
 
 class HealthOut(BaseModel):
     """That the server answers, and with which model."""
@@ -51,25 +61,59 @@ class ErrorOut(BaseModel):
     detail: str
 
 
+class _Password(SecurityBase):
+    """For the schema alone: the server has asked for the password before."""
+
+    model = HTTPBase(scheme="basic")
+    scheme_name = "password"
+
+    def __call__(self) -> None:
+        pass
+
+
+def _says(description: str) -> dict[str, Any]:
+    return {"model": ErrorOut, "description": description}
+
+
+_NO_PASSWORD: dict[int | str, dict[str, Any]] = {401: _says("no name and password, or wrong ones")}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorOut, "description": "no multipart form that can be read"},
-    413: {"model": ErrorOut, "description": "larger than the server takes"},
-    415: {"model": ErrorOut, "description": "not a picture that can be read; detail says why"},
-    429: {"model": ErrorOut, "description": "too many requests; try again after Retry-After seconds"},
+    400: _says("no multipart form that can be read"),
+    411: _says("sent in chunks; say how long it is (Content-Length)"),
+    413: _says("larger than the server takes"),
+    415: _says("not a picture that can be read; detail says why"),
+    422: _says("no file in the form"),
+    429: _says("too many requests; try again after Retry-After seconds"),
 }
+_TYPES = ", ".join(f"image/{kind}" for kind in ("jpeg", "png", "webp", "bmp", "tiff", "gif", "avif"))
+_FORM = {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": _TYPES}}}}}
 
 
-def routes(scorer: Scorer, *, max_waiting: int) -> APIRouter:
-    """Return the routes; as many requests as max_waiting may be at work or wait, others are told to come again."""
-    router = APIRouter(prefix="/v1")
+def interface(scorer: Scorer, *, max_waiting: int, password: bool) -> FastAPI:
+    """Return the interface, to be mounted at /v1; password is whether the server asks for one.
+
+    As many requests as max_waiting may be at work or wait, others are told to come again.
+    """
+    # An application, not a router: the page is mounted at / and would answer what no route takes, as a wrong method.
+    app = FastAPI(
+        title="facetell",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(_Password())] if password else [],
+        responses=_NO_PASSWORD if password else {},
+    )
     places = BoundedSemaphore(max_waiting)
 
-    @router.get("/health")
+    @app.exception_handler(RequestValidationError)
+    def no_file(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": "send the picture as a file in the field 'file' of a multipart form"}, 422)
+
+    @app.get("/health")
     def health() -> HealthOut:
         """Say that the server answers, and with which model."""
         return HealthOut(status="ok", model=scorer.bundle.identity)
 
-    @router.post("/score", responses=_REFUSALS)
+    @app.post("/score", responses=_REFUSALS, openapi_extra={"requestBody": _FORM})
     def score(file: Annotated[UploadFile, File(description="JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF")]) -> ScoreOut:
         """Say of every face in a picture whether it is real or fake; the picture is not kept."""
         if not places.acquire(blocking=False):
@@ -84,6 +128,6 @@ def routes(scorer: Scorer, *, max_waiting: int) -> APIRouter:
             places.release()
         if result.status != "ok":
             raise HTTPException(415, result.error)
-        return ScoreOut.model_validate(asdict(result))
+        return ScoreOut.of(result)
 
-    return router
+    return app

@@ -42,6 +42,11 @@ class Scored:
     video_webm: bytes | None = None
     """The video with its faces framed; picture_jpeg is then its first frame."""
 
+    def kept_bytes(self) -> int:
+        """Return about how much memory this takes."""
+        arrays = sum(array.nbytes for array in (*self.crops, *self.evidence))
+        return 10_000 + len(self.picture_jpeg or b"") + len(self.video_webm or b"") + arrays
+
     def framed(self) -> np.ndarray | None:
         """Return the picture with its faces framed, (H, W, 3) uint8 RGB."""
         if self.picture_jpeg is None:

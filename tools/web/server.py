@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ctypes
 import hmac
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +26,15 @@ from ...edge.errors import SourceError
 from .history import History
 from .page import build_page
 from .pieces import HEAD, ON_LOAD, STYLE, theme
-from .rest import routes
+from .rest import interface
 from .scorer import Scorer
 from .shown import Shown
+from .uploads import abandoned_deleted
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _COSTLY = ("/v1/score", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/call")
+_SESSIONS = 500  # whose last results Gradio keeps, for an hour after they end
+_ARENAS = -8  # M_ARENA_MAX
 _POLICY = (
     # Gradio's page has scripts and styles inside it; nothing comes from, or goes to, anywhere else.
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -60,12 +65,13 @@ def application(
 ) -> FastAPI:
     """Return the whole web app; auth is a name and a password that page and REST interface then ask for."""
     scorer = Scorer(bundle, workers=workers, max_megapixels=limits.megapixels)
-    app = FastAPI(title="facetell", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
-    app.include_router(routes(scorer, max_waiting=limits.waiting))
+    app = FastAPI(openapi_url=None, lifespan=abandoned_deleted)
+    app.mount("/v1", interface(scorer, max_waiting=limits.waiting, password=auth is not None))
     shown = Shown(bundle)
     app.include_router(shown.routes())
     page = build_page(scorer, shown, history)
     page.queue(max_size=limits.waiting, default_concurrency_limit=workers)
+    page.state_session_capacity = _SESSIONS
     limiter = MovingWindowRateLimiter(MemoryStorage())
     per_minute = RateLimitItemPerMinute(limits.requests_per_minute)
 
@@ -99,6 +105,7 @@ def application(
         show_error=True,
         ssr_mode=False,
         enable_monitoring=False,
+        run_history=False,
         footer_links=[],
         theme=theme(),
         css=STYLE,
@@ -110,8 +117,9 @@ def application(
 
 def serve(app: FastAPI, host: str, port: int, greeting: Callable[[str], None]) -> None:
     """Serve until Ctrl-C; greeting is told the address. Raises SourceError when it cannot be listened on."""
+    _share_memory()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
+    listening = socket.socket(family, proto=socket.IPPROTO_TCP)  # unnamed, asyncio waits 40 ms before an answer's end
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
@@ -124,6 +132,12 @@ def serve(app: FastAPI, host: str, port: int, greeting: Callable[[str], None]) -
         greeting(f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/")
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, ws_max_size=1 << 20)
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _share_memory() -> None:
+    """Let threads use the memory that others have freed; else glibc keeps some for each, and it looks like a leak."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_ARENAS, 2)
 
 
 def _is_let_in(header: str, auth: tuple[str, str]) -> bool:

@@ -16,7 +16,7 @@ from ...edge.results import write_results
 from .report import report
 from .scorer import Scored, as_jpeg
 
-_KEPT, _KEPT_S = 64, 3600
+_KEPT_BYTES, _KEPT_S = 100_000_000, 3600
 _NOT_STORED = {"Cache-Control": "no-store"}
 _TEXTS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 
@@ -27,7 +27,7 @@ class Shown:
     def __init__(self, bundle: Bundle) -> None:
         """Begin with nothing."""
         self._bundle = bundle
-        self._batches: TTLCache[str, Sequence[Scored]] = TTLCache(_KEPT, _KEPT_S)
+        self._batches: TTLCache[str, Sequence[Scored]] = TTLCache(_KEPT_BYTES, _KEPT_S, getsizeof=_size)
         self._lock = Lock()
 
     def keep(self, batch: Sequence[Scored]) -> str:
@@ -73,3 +73,7 @@ class Shown:
             return Response(content, media_type=_TEXTS[ending], headers=headers)
 
         return router
+
+
+def _size(batch: Sequence[Scored]) -> int:
+    return min(sum(scored.kept_bytes() for scored in batch), _KEPT_BYTES)  # one that is larger has it all for itself

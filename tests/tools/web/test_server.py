@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import io
 import json
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 pytest.importorskip("gradio")
 
 from fastapi.testclient import TestClient
+from packaging.requirements import Requirement
 from PIL import Image
 
 from facetell.edge.bundle import Bundle
@@ -24,7 +28,9 @@ from facetell.tools.web.report import report
 from facetell.tools.web.scorer import Scored, Scorer
 from facetell.tools.web.server import Limits, application
 from facetell.tools.web.shown import Shown
+from facetell.tools.web.uploads import delete_older_than
 
+from ...conftest import ROOT
 from ...pictures import encoded
 
 TWO_FACES = "two_faces.jpg"
@@ -45,8 +51,9 @@ def client_of(bundle: Bundle) -> Callable[..., TestClient]:
 
 
 @pytest.fixture(scope="module")
-def client(client_of: Callable[..., TestClient]) -> TestClient:
-    return client_of()
+def client(client_of: Callable[..., TestClient]) -> Iterator[TestClient]:
+    with client_of() as client:  # Gradio's queue starts and ends with it
+        yield client
 
 
 def score(client: TestClient, content: bytes, **options: Any) -> Any:
@@ -88,19 +95,85 @@ def test_what_is_no_picture_is_a_415_with_the_reason(
 
 
 def test_a_form_without_a_file_is_a_422(client: TestClient) -> None:
-    assert client.post("/v1/score", data={"file": "text"}).status_code == 422
-    assert client.post("/v1/score").status_code == 422
+    for options in ({"data": {"file": "text"}}, {}, {"json": {"file": "text"}}):
+        answer = client.post("/v1/score", **options)
+        assert answer.status_code == 422
+        assert "the field 'file'" in answer.json()["detail"]
 
 
 def test_the_schema_names_what_there_is(client: TestClient) -> None:
-    paths = client.get("/v1/openapi.json").json()["paths"]
-    assert {path: list(methods) for path, methods in paths.items()} == {"/v1/health": ["get"], "/v1/score": ["post"]}
+    schema = client.get("/v1/openapi.json").json()
+    paths = {path: list(methods) for path, methods in schema["paths"].items()}
+    assert (schema["servers"], paths) == ([{"url": "/v1"}], {"/health": ["get"], "/score": ["post"]})
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "TRACE"])
+def test_another_method_is_a_405(method: str, client: TestClient) -> None:
+    answer = client.request(method, "/v1/score")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
 def test_an_upload_is_not_kept(client: TestClient, samples: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert score(client, (samples / TWO_FACES).read_bytes()).status_code == 200
     assert list(tmp_path.iterdir()) == []
+
+
+# Gradio's own interface
+
+
+def call(client: TestClient, path: str) -> str:
+    """What Gradio says of a file by its path, or its address."""
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    said = client.post("/gradio_api/call/score", json={"data": [file]}).json()
+    return client.get(f"/gradio_api/call/score/{said['event_id']}").text
+
+
+def test_gradio_gives_the_same_score(client: TestClient, samples: Path) -> None:
+    content = (samples / TWO_FACES).read_bytes()
+    paths = [client.post("/gradio_api/upload", files={"files": (TWO_FACES, content)}).json()[0] for _ in range(2)]
+    assert len({Path(path).parent for path in paths}) == 2  # one is deleted while the other waits
+    rest = score(client, content).json()
+    for path in paths:
+        said = json.loads(call(client, path).partition("data: ")[2])[0]
+        assert said == {key: rest[key] for key in rest if key != "path"} | {"latency_ms": said["latency_ms"]}
+        assert not Path(path).parent.exists()
+
+
+def test_programs_have_one_function(client: TestClient) -> None:
+    info = client.get("/gradio_api/info").json()
+    assert (list(info["named_endpoints"]), info["unnamed_endpoints"]) == (["/score"], {})
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "a folder/picture.jpg", "https://example.com/a.jpg"])
+def test_gradio_takes_nothing_but_uploads(path: str, client: TestClient, samples: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes((samples / TWO_FACES).read_bytes())
+    said = call(client, path.replace("a folder", str(tmp_path)))
+    assert said.startswith("event: error")
+    assert "not uploaded" in said or "not its address" in said
+    assert picture.exists()
+
+
+def test_a_sample_is_scored_and_stays(client: TestClient, samples: Path) -> None:
+    assert call(client, str(samples / TWO_FACES)).startswith("event: complete")
+    assert (samples / TWO_FACES).exists()
+
+
+def test_abandoned_uploads_go(client: TestClient) -> None:
+    (old,), (new,) = (client.post("/gradio_api/upload", files={"files": ("a.jpg", b"x")}).json() for _ in range(2))
+    os.utime(old, (0, 0))
+    delete_older_than(3600)
+    assert (Path(old).parent.exists(), Path(new).exists()) == (False, True)
+
+
+def test_what_is_shown_is_bounded_by_its_bytes(scorer: Scorer, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = scorer.picture(samples / TWO_FACES, TWO_FACES)
+    monkeypatch.setattr("facetell.tools.web.shown._KEPT_BYTES", 3 * scored.kept_bytes())
+    shown = Shown(scorer.bundle)
+    names = [shown.keep([scored]) for _ in range(5)]
+    assert [len(shown.batch(name, None)) for name in names] == [0, 0, 1, 1, 1]
+    assert len(shown.batch(shown.keep([scored] * 9), None)) == 9
 
 
 # Limits
@@ -231,3 +304,11 @@ def test_any_name_has_a_report(name: str, scorer: Scorer, samples: Path) -> None
 def test_a_report_of_what_could_not_be_read(scorer: Scorer, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_text("no picture")
     assert io.BytesIO(report([scorer.picture(tmp_path / "bad.jpg", "bad.jpg")], scorer.bundle)).read(5) == b"%PDF-"
+
+
+def test_a_space_has_the_gradio_that_is_asked_for() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    wanted = next(line for line in setup["options.extras_require"]["web"].split() if line.startswith("gradio"))
+    (version,) = re.findall(r"^sdk_version: (.+)$", (ROOT / "spaces" / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert version in Requirement(wanted).specifier
