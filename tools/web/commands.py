@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +19,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option("--auth", metavar="NAME:PASSWORD", envvar="FACETELL_AUTH", help="Ask for these.  [env: FACETELL_AUTH]")
 @click.option("--history", type=_PATH, metavar="FILE", help="Keep thumbnails and verdicts in this SQLite file.")
 @click.option("--keep-days", type=click.FloatRange(0, min_open=True), help="Drop what is older from the history.")
+@click.option("--phone", is_flag=True, help="Serve the phone page, too, at /phone/.")
 @click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Pictures at once.  [default: one for each processor]")
 @click.option("--max-upload-mb", type=click.IntRange(1), default=50, show_default=True)
@@ -30,6 +32,7 @@ def serve(
     auth: str | None,
     history: Path | None,
     keep_days: float | None,
+    phone: bool,
     model: Path | None,
     workers: int | None,
     max_upload_mb: int,
@@ -61,9 +64,11 @@ def serve(
             history=History(history, keep_days) if history else None,
             auth=(name, password) if auth else None,
             host=host,
+            phone=phone,
         )
-        serve_application(app, host, port, _greet)
+        serve_application(app, host, port, partial(_greet, phone))
 
 
-def _greet(address: str) -> None:
-    click.echo(f"serving at {address} ; Ctrl-C ends it", err=True)
+def _greet(phone: bool, address: str) -> None:
+    beside = f", for phones at {address}phone/" if phone else ""
+    click.echo(f"serving at {address}{beside} ; Ctrl-C ends it", err=True)
