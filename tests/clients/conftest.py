@@ -51,27 +51,29 @@ def phone_app(pytestconfig: pytest.Config) -> Path:
     return app
 
 
+class _Handler(SimpleHTTPRequestHandler):
+    policy: str | None
+
+    def end_headers(self) -> None:
+        if self.policy:
+            self.send_header("Content-Security-Policy", self.policy)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(folder: Path, policy: str | None = POLICY) -> Iterator[str]:
+    """Serve a folder at an address of this machine, under a strict policy or another."""
+    handler = type("Handler", (_Handler,), {"policy": policy})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., AbstractContextManager[str]]:
-    """Serves a folder at an address of this machine, under a strict policy or one of one's own."""
-
-    class Handler(SimpleHTTPRequestHandler):
-        policy: str | None
-
-        def end_headers(self) -> None:
-            if self.policy:
-                self.send_header("Content-Security-Policy", self.policy)
-            super().end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    @contextmanager
-    def serving(folder: Path, policy: str | None = POLICY) -> Iterator[str]:
-        handler = type("Handler", (Handler,), {"policy": policy})
-        with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield f"http://127.0.0.1:{server.server_port}/"
-            server.shutdown()
-
+    """What serves a folder: serving."""
     return serving

@@ -16,7 +16,7 @@ from facetell.edge.detector import Detector
 from facetell.edge.images import read_image
 from facetell.tools.phone.site import write_site
 
-from ..pictures import SAMPLES, encoded
+from ..pictures import SAMPLES
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 
@@ -40,20 +40,26 @@ def address(tmp_path_factory: pytest.TempPathFactory, serve: Any) -> Iterator[st
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the camera sees: a face that moves to and fro."""
-    path = tmp_path_factory.mktemp("camera") / "face.mjpeg"
+    path = tmp_path_factory.mktemp("camera") / "face.y4m"
+    write_film(path)
+    return path
+
+
+def write_film(path: Path, frames: int = 60) -> None:
+    """Write what Chromium's camera shows, 60 frames a second: a face that moves to and fro."""
     face = cv2.resize(read_image(SAMPLES / "real_astronaut.jpg"), (440, 440))
     with path.open("wb") as file:
-        for number in range(60):
+        file.write(b"YUV4MPEG2 W640 H480 F60:1 Ip A0:0 C420jpeg\n")
+        for number in range(frames):
             frame = np.full((480, 640, 3), 90, np.uint8)
-            left = round(100 + 60 * np.sin(number / 60 * 2 * np.pi))
+            left = round(100 + 60 * np.sin(number / frames * 2 * np.pi))
             frame[20:460, left : left + 440] = face
-            file.write(encoded(frame, "JPEG", quality=92))
-    return path
+            file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes())
 
 
 @pytest.fixture(scope="module")
 def browser(film: Path) -> Iterator[Browser]:
-    camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=fps=60"]
+    camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=[*camera, f"--use-file-for-fake-video-capture={film}"]

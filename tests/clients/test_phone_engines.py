@@ -1,4 +1,4 @@
-"""The phone page's arithmetic in the browsers' three engines: what docs/golden.json says of ten pictures."""
+"""The phone page in the three engines of browsers, Chromium, Firefox and WebKitGTK: its arithmetic is Python's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from facetell.edge.bundle import load_bundle
 from facetell.edge.detector import Detector
 from facetell.edge.images import read_image
-from facetell.tools.phone.site import SITE, site_files
+from facetell.tools.phone.site import SITE, site_files, write_site
 
 from ..pictures import SAMPLES, tree
 from .engines import ENGINES, Run, missing
@@ -75,6 +75,27 @@ def test_a_browser_sees_what_python_sees(
     found = sorted(seen["faces"], key=lambda face: face["box"])
     assert [face["box"] for face in found] == [pytest.approx(box, abs=BOX_PX) for box in boxes]
     assert [face["pFake"] for face in found] == pytest.approx(p_fakes, abs=tolerance or P_FAKE)
+
+
+TWO_PEOPLE = """async () => {
+    const until = async (found) => { while (!found()) await new Promise((resolve) => setTimeout(resolve, 50)); };
+    const button = (words) => [...document.querySelectorAll("button")].find(({ textContent }) => textContent === words);
+    await until(() => document.getElementById("status").textContent.startsWith("Ready"));
+    button("two people").click();
+    await until(() => button("Show where it looked"));
+    button("Show where it looked").click();
+    await until(() => document.querySelectorAll(".heat").length === 2);
+    return [document.querySelector(".verdict h2").textContent, document.querySelectorAll(".box").length];
+}"""
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_page_works_in_every_engine(name: str, tmp_path: Path, serve: Any) -> None:
+    if lacks := missing(name):
+        pytest.skip(f"{lacks} is not installed")
+    write_site(load_bundle(), tmp_path / "site")
+    with serve(tmp_path / "site", policy=None) as address, ENGINES[name](address) as run:
+        assert run(TWO_PEOPLE) == ["Looks fake", 2]
 
 
 def sha256(pixels: np.ndarray) -> str:
