@@ -81,6 +81,10 @@ TWO_PEOPLE = """async () => {
     const until = async (found) => { while (!found()) await new Promise((resolve) => setTimeout(resolve, 50)); };
     const button = (words) => [...document.querySelectorAll("button")].find(({ textContent }) => textContent === words);
     await until(() => document.getElementById("status").textContent.startsWith("Ready"));
+    const clipboardData = new DataTransfer();
+    clipboardData.items.add(new File(["no picture"], "broken.jpg", { type: "image/jpeg" }));
+    document.dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+    await until(() => document.getElementById("status").textContent.includes("cannot read that file"));
     button("two people").click();
     await until(() => button("Show where it looked"));
     button("Show where it looked").click();

@@ -105,8 +105,11 @@ async function look(file) {
   $("photo-said").replaceChildren();
   try {
     await detector;
-    const { faces, latencyMs } = await ask("photo", file);
+    const found = await ask("photo", file);
     if (own !== photo) return; // another was chosen meanwhile
+    $("photo-stage").hidden = true;
+    if (!found) return status(texts.unreadable);
+    const { faces, latencyMs } = found;
     $("shown").src = address;
     await $("shown").decode();
     $("photo-stage").hidden = false;
@@ -116,7 +119,7 @@ async function look(file) {
   } catch (error) {
     if (own !== photo) return;
     $("photo-stage").hidden = true;
-    status(/decod|source image|InvalidState/i.test(`${error.name} ${error.message}`) ? texts.unreadable : texts.failed(error.message));
+    status(texts.failed(error.message));
   } finally {
     URL.revokeObjectURL(address);
   }

@@ -19,10 +19,12 @@ const asks = {
     return detector.precision;
   },
 
-  /** Looks at a file that was chosen. */
+  /** Looks at a file that was chosen; the answer to one that is no picture is null. */
   async photo(blob) {
     const started = performance.now();
-    last = await decoded(blob);
+    const picture = await decoded(blob).catch(() => null);
+    if (!picture) return null;
+    last = picture;
     const faces = await detector.detect(last);
     return { faces: faces.map(shared), latencyMs: performance.now() - started };
   },
