@@ -81,9 +81,10 @@ TWO_PEOPLE = """async () => {
     const until = async (found) => { while (!found()) await new Promise((resolve) => setTimeout(resolve, 50)); };
     const button = (words) => [...document.querySelectorAll("button")].find(({ textContent }) => textContent === words);
     await until(() => document.getElementById("status").textContent.startsWith("Ready"));
-    const clipboardData = new DataTransfer();
-    clipboardData.items.add(new File(["no picture"], "broken.jpg", { type: "image/jpeg" }));
-    document.dispatchEvent(new ClipboardEvent("paste", { clipboardData }));
+    const chosen = new DataTransfer();
+    chosen.items.add(new File(["no picture"], "broken.jpg", { type: "image/jpeg" }));
+    document.getElementById("choose").files = chosen.files;
+    document.getElementById("choose").dispatchEvent(new Event("change"));
     await until(() => document.getElementById("status").textContent.includes("cannot read that file"));
     button("two people").click();
     await until(() => button("Show where it looked"));
