@@ -34,6 +34,7 @@ COMMANDS = {
     },
     "Around": {
         "serve": "facetell.tools.web.commands",
+        "phone": "facetell.tools.phone.commands",
         "bench": "facetell.tools.commands",
         "doctor": "facetell.tools.commands",
     },

@@ -1,16 +1,13 @@
 """The files of a bundle in a browser: LiteRT.js in headless Chromium scores the same pictures as Python does.
 
-Needs chromium and npm (Debian's packages of these names); the first run installs LiteRT.js into pytest's cache.
+Needs chromium and npm (Debian's packages of these names).
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +20,11 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
-CHROMIUM, NPM = shutil.which("chromium"), shutil.which("npm")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.skipif(NPM is None, reason="npm is not installed"),
-]
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 PAGE = Path(__file__).parent / "litert_js"
 FILES = sorted(path.name for path in DEFAULT_BUNDLE.glob("*.tflite") if path.name not in (EXPLAIN, FACE_DETECTOR))
-POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'"
-
-
-class Handler(SimpleHTTPRequestHandler):
-    def end_headers(self) -> None:
-        self.send_header("Content-Security-Policy", POLICY)
-        super().end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 class Browser:
@@ -52,7 +36,7 @@ class Browser:
         self.errors: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", self._note)
-        page.goto(f"{url}/page.html")
+        page.goto(f"{url}page.html")
 
     def score(self, file: str) -> np.ndarray:
         """Return [real, fake] of every picture."""
@@ -71,28 +55,14 @@ def pictures(faces: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def node_modules(pytestconfig: pytest.Config) -> Path:
-    assert NPM
-    assert pytestconfig.cache
-    folder = pytestconfig.cache.mkdir("litert_js")
-    lock = folder / "package-lock.json"
-    is_installed = (folder / "node_modules" / ".package-lock.json").exists()  # what npm writes last
-    if not is_installed or lock.read_bytes() != (PAGE / lock.name).read_bytes():
-        for name in ("package.json", lock.name):
-            shutil.copy(PAGE / name, folder)
-        subprocess.run([NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
-    return folder / "node_modules"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, node_modules: Path, pictures: np.ndarray) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory, phone_app: Path, pictures: np.ndarray) -> Path:
     """What the browser sees: the page, LiteRT.js, the bundle and the pictures."""
     site = tmp_path_factory.mktemp("site")
     for name in ("page.html", "page.js"):
         (site / name).symlink_to(PAGE / name)
     (site / "bundle").symlink_to(DEFAULT_BUNDLE)
     (site / "pictures.rgb").write_bytes(pictures.tobytes())
-    core, utils = (node_modules / "@litertjs" / name for name in ("core", "wasm-utils"))
+    core, utils = (phone_app / "node_modules" / "@litertjs" / name for name in ("core", "wasm-utils"))
     (site / "litert").mkdir()
     (site / "litert" / "wasm").symlink_to(core / "wasm")
     (site / "litert" / "utils.js").symlink_to(utils / "dist" / "index.js")
@@ -103,18 +73,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, node_modules: Path, pictures:
 
 
 @pytest.fixture(scope="module")
-def browser(site: Path) -> Iterator[Browser]:
-    with (
-        ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(site))) as server,
-        sync_playwright() as playwright,
-    ):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def browser(site: Path, serve: Callable[[Path], AbstractContextManager[str]]) -> Iterator[Browser]:
+    with serve(site) as url, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
         )
-        yield Browser(chromium.new_page(), f"http://127.0.0.1:{server.server_port}")
+        yield Browser(chromium.new_page(), url)
         chromium.close()
-        server.shutdown()
 
 
 @pytest.mark.parametrize("file", FILES)

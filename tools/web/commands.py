@@ -18,6 +18,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--auth", metavar="NAME:PASSWORD", envvar="FACETELL_AUTH", help="Ask for these.  [env: FACETELL_AUTH]")
 @click.option("--history", type=_PATH, metavar="FILE", help="Keep thumbnails and verdicts in this SQLite file.")
 @click.option("--keep-days", type=click.FloatRange(0, 36_500, min_open=True), help="Drop older entries of it.")
+@click.option("--phone", is_flag=True, help="Serve the phone page, too, at /phone/.")
 @click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Pictures at once.  [default: one for each processor]")
 @click.option("--max-upload-mb", type=click.IntRange(1), default=50, show_default=True)
@@ -30,6 +31,7 @@ def serve(
     auth: str | None,
     history: Path | None,
     keep_days: float | None,
+    phone: bool,
     model: Path | None,
     workers: int | None,
     max_upload_mb: int,
@@ -59,7 +61,8 @@ def serve(
             if host not in LOOPBACK and not auth:
                 warning = "Warning: anybody who reaches this machine can use it; ask for a password with --auth."
                 click.echo(warning, err=True)
-            click.echo(f"serving at {address} ; Ctrl-C ends it", err=True)
+            beside = f", for phones at {address}phone/" if phone else ""
+            click.echo(f"serving at {address}{beside} ; Ctrl-C ends it", err=True)
 
         with silent_stderr():
             app = application(
@@ -69,5 +72,6 @@ def serve(
                 history=History(history, keep_days) if history else None,
                 auth=(name, password) if auth else None,
                 host=host,
+                phone=phone,
             )
             serve_application(app, host, port, greet)

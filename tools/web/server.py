@@ -27,6 +27,7 @@ from ...edge.bundle import Bundle
 from ...edge.errors import SourceError
 from .history import History
 from .page import build_page
+from .phone import phone_routes
 from .pieces import HEAD, ON_LOAD, STYLE, theme
 from .rest import interface
 from .scorer import Scorer
@@ -76,8 +77,12 @@ def application(
     history: History | None = None,
     auth: tuple[str, str] | None = None,
     host: str = "127.0.0.1",
+    phone: bool = False,
 ) -> FastAPI:
-    """Return the whole web app; auth is a name and a password that page and REST interface then ask for."""
+    """Return the whole web app, with the phone page at /phone/ or without.
+
+    auth is a name and a password that it then asks for.
+    """
     scorer = Scorer(bundle, workers=workers, max_megapixels=limits.megapixels)
 
     @asynccontextmanager
@@ -90,6 +95,8 @@ def application(
     app.mount("/v1", interface(scorer, max_waiting=limits.waiting, password=auth is not None))
     shown = Shown(bundle)
     app.include_router(shown.routes())
+    if phone:
+        app.include_router(phone_routes(bundle))
     page = build_page(scorer, shown, history)
     page.queue(max_size=limits.waiting, default_concurrency_limit=workers)
     page.state_session_capacity = _SESSIONS

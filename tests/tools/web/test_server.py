@@ -25,6 +25,7 @@ from PIL import Image
 from facetell.edge.bundle import Bundle
 from facetell.edge.detector import Detector
 from facetell.edge.images import read_image
+from facetell.tools.phone.site import site_files
 from facetell.tools.web.history import Entry
 from facetell.tools.web.pieces import figures_of, table_of_entries, table_of_files, title_of
 from facetell.tools.web.report import report
@@ -445,3 +446,22 @@ def test_a_space_has_the_gradio_that_is_asked_for() -> None:
     wanted = next(line for line in setup["options.extras_require"]["web"].split() if line.startswith("gradio"))
     (version,) = re.findall(r"^sdk_version: (.+)$", (ROOT / "spaces" / "README.md").read_text("utf-8"), re.MULTILINE)
     assert version in Requirement(wanted).specifier
+
+
+def test_the_phone_page_is_served_beside_it(client_of: Callable[..., TestClient], bundle: Bundle) -> None:
+    client = client_of(phone=True)
+    assert "<title>facetell</title>" in client.get("/phone/").text
+    assert client.get("/phone").url.path == "/phone/"
+    for name, content in site_files(bundle).items():
+        answer = client.get(f"/phone/{name}")
+        assert (answer.status_code, answer.content) == (200, content)
+    assert client.get("/phone/litert/litert.wasm").headers["content-type"] == "application/wasm"
+
+
+@pytest.mark.parametrize("name", ["no.js", "%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "..%5c..%5cetc%5cpasswd"])
+def test_the_phone_page_gives_nothing_but_its_files(client_of: Callable[..., TestClient], name: str) -> None:
+    assert client_of(phone=True).get(f"/phone/{name}").status_code == 404
+
+
+def test_without_being_asked_for_there_is_no_phone_page(client: TestClient) -> None:
+    assert client.get("/phone/sw.js").status_code == 404

@@ -1,0 +1,85 @@
+"""How fast the phone page is here: python -m tests.clients.phone_speed, for docs/performance.md."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+from playwright.sync_api import sync_playwright
+
+from facetell.edge.bundle import load_bundle
+from facetell.edge.images import read_image
+from facetell.tools.phone.site import site_files, write_site
+
+from ..pictures import SAMPLES, encoded
+from .conftest import serving
+from .engines import ENGINES, missing
+from .test_phone_page import write_film
+
+PHOTOS = 20
+FILM_S = 15
+
+
+def main() -> None:
+    files = site_files(load_bundle())
+    first = {name for name in files if not name.startswith(("samples/", "icon-")) and "explain" not in name}
+    packed = sum(len(gzip.compress(files[name])) for name in first)
+    print(f"first load {sum(len(files[name]) for name in first) / 1e6:.1f} MB, {packed / 1e6:.1f} MB packed")
+    with tempfile.TemporaryDirectory() as folder:
+        site, film = Path(folder) / "site", Path(folder) / "face.y4m"
+        write_site(load_bundle(), site)
+        photo = cv2.resize(read_image(SAMPLES / "real_astronaut.jpg"), (640, 480))
+        (site / "photo.jpg").write_bytes(encoded(photo, "JPEG", quality=90))
+        write_film(film)
+        with serving(site, policy=None) as address:
+            for name, engine in ENGINES.items():
+                if lacks := missing(name):
+                    print(f"{name}: {lacks} is not installed", file=sys.stderr)
+                    continue
+                with engine(address) as run:
+                    precision, *times = run(f"() => ({LOOKS})({PHOTOS})")
+                    print(f"{name}: {precision}, a photo of 640 x 480 {statistics.median(times):.1f} ms in the median")
+            print("camera in Chromium:", camera(address, film))
+
+
+LOOKS = """async (count) => {
+    const worker = new Worker("worker.js");
+    const ask = (ask, given) => new Promise((resolve, reject) => {
+        worker.onmessage = ({ data: { answer, error } }) => error ? reject(new Error(error)) : resolve(answer);
+        worker.postMessage({ id: 1, ask, given });
+    });
+    await ask("load");
+    const found = [await ask("choosePrecision")];
+    const photo = await (await fetch("photo.jpg")).blob();
+    for (let number = 0; number < count; number++) found.push((await ask("photo", photo)).latencyMs);
+    return found;
+}"""
+
+
+def camera(address: str, film: Path) -> str:
+    """Return what the page says of its rate after a while."""
+    device = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=[*device, f"--use-file-for-fake-video-capture={film}"]
+        )
+        page = browser.new_page()
+        page.goto(address)
+        page.locator("#status", has_text="Ready").wait_for(timeout=60_000)
+        page.get_by_role("tab", name="Camera").click()
+        page.get_by_role("button", name="Start the camera").click()
+        page.wait_for_timeout(FILM_S * 1000)
+        rate = page.locator("#rate").inner_text()
+        settings = page.evaluate("document.getElementById('video').srcObject.getVideoTracks()[0].getSettings()")
+        browser.close()
+    return f"{rate}; {json.dumps({name: settings[name] for name in ('width', 'height', 'frameRate')})}"
+
+
+if __name__ == "__main__":
+    main()

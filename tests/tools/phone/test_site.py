@@ -1,0 +1,90 @@
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from facetell.edge.bundle import Bundle, load_bundle
+from facetell.edge.errors import ModelError, SourceError
+from facetell.tools.cli import run as facetell
+from facetell.tools.phone.site import SITE, site_files, write_site
+
+from ...pictures import tree
+
+OWN_CODE_BYTES = 40_000
+
+
+@pytest.fixture(scope="module")
+def files(bundle: Bundle) -> dict[str, bytes]:
+    return site_files(bundle)
+
+
+def listed(files: dict[str, bytes]) -> list[str]:
+    (names,) = re.findall(r"FILES = (\[.*\])", files["files.js"].decode())
+    return json.loads(names)
+
+
+def version(files: dict[str, bytes]) -> str:
+    (found,) = re.findall(r'VERSION = "(\w+)"', files["files.js"].decode())
+    return found
+
+
+def test_the_command_writes_every_file(tmp_path: Path, files: dict[str, bytes]) -> None:
+    assert facetell(["phone", "-o", str(tmp_path / "site")]) == 0
+    assert tree(tmp_path / "site") == dict(sorted(files.items()))
+
+
+def test_the_models_are_the_bundles(files: dict[str, bytes], bundle: Bundle) -> None:
+    assert files["bundle/float32.tflite"] == bundle.classifiers["float32"].content
+    assert files["bundle/int8.tflite"] == bundle.classifiers["int8"].content
+    assert files["bundle/face_detector.tflite"] == bundle.face_detector
+    assert files["bundle/explain.tflite"] == bundle.explainer
+    manifest = json.loads(files["bundle/model.json"])
+    assert manifest["thresholds"] == {"real": bundle.thresholds.real, "fake": bundle.thresholds.fake}
+    assert manifest["license"] == bundle.license
+
+
+def test_all_but_the_service_worker_is_kept_for_offline(files: dict[str, bytes]) -> None:
+    assert set(listed(files)) == set(files) - {"index.html", "sw.js", "files.js"} | {"./"}
+
+
+def test_the_version_changes_with_any_file(files: dict[str, bytes], bundle: Bundle) -> None:
+    assert version(files) == version(site_files(bundle))
+    assert version(files) != version(site_files(replace(bundle, name="another")))
+
+
+LESS = {
+    "no explain.tflite": ({"explainer": None}, {"bundle/explain.tflite"}),
+    "face crops already": ({"pre_cropped": True}, {"bundle/face_detector.tflite"}),
+}
+
+
+@pytest.mark.parametrize("name", LESS)
+def test_what_a_bundle_lacks_is_left_out(files: dict[str, bytes], bundle: Bundle, name: str) -> None:
+    change, missing = LESS[name]
+    assert set(files) - set(site_files(replace(bundle, **change))) == missing
+
+
+def test_a_bundle_without_float32_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no float32"):
+        write_site(replace(bundle, classifiers={"int8": bundle.classifiers["int8"]}), tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(SourceError, match="not empty"):
+        write_site(load_bundle(), tmp_path)
+    assert tree(tmp_path) == {"mine.txt": b"mine"}
+
+
+def test_our_own_code_is_small() -> None:
+    sources = [path for path in (SITE.parent / "app").glob("s*/*.js") if path.name != "texts.js"]
+    assert sum(path.stat().st_size for path in sources) < OWN_CODE_BYTES
+
+
+def test_the_licences_of_others_are_named(files: dict[str, bytes]) -> None:
+    notice = files["NOTICE.txt"].decode()
+    assert "LiteRT.js" in notice
+    assert "MediaPipe" in notice

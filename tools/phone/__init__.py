@@ -1,0 +1,1 @@
+"""The phone page: the detector in a browser, as static files."""

@@ -1,0 +1,95 @@
+// Faces framed over a picture or a video, and what is said of them.
+
+import { texts } from "./texts.js";
+
+const HEAT = { fake: [255, 122, 40], real: [40, 150, 235] };
+const OPACITY = 0.7;
+
+/**
+ * Frames faces, the most suspicious first, over a stage and says in words, where said is given, what they are taken for.
+ * evidence(face) asks for its heat map, or is null where there is none.
+ */
+export function show(stage, said, faces, { latencyMs, evidence = null, isMirrored = false }) {
+  for (const old of stage.querySelectorAll(".box, .heat")) old.remove();
+  stage.append(...faces.map((face, place) => frame(face, faces.length > 1 ? place + 1 : 0, isMirrored)));
+  said?.replaceChildren(card(stage, faces, latencyMs, evidence));
+}
+
+function frame({ box: [xMin, yMin, xMax, yMax], pFake, verdict }, number, isMirrored) {
+  const frame = element("div", `box ${verdict}`);
+  const [left, right] = isMirrored ? [1 - xMax, 1 - xMin] : [xMin, xMax];
+  place(frame, left, yMin, right - left, yMax - yMin);
+  frame.classList.toggle("low", yMax > 0.92 && yMin > 0.08);
+  frame.classList.toggle("right", left > 0.6);
+  frame.append(element("span", "", texts.label(number, texts.short[verdict], percent(pFake))));
+  return frame;
+}
+
+function card(stage, faces, latencyMs, evidence) {
+  const verdict = faces[0]?.verdict ?? "none";
+  const card = element("div", `verdict ${verdict}`);
+  card.append(element("h2", "", texts.verdicts[verdict]));
+  if (faces.length) card.append(bar(faces[0].pFake));
+  card.append(element("p", "", texts.meanings[verdict](faces.length && percent(faces[0].pFake))));
+  if (faces.length > 1) {
+    card.append(element("p", "", texts.severalFaces(faces.length)));
+    const words = ({ verdict, pFake }, place) => texts.face(place + 1, texts.verdicts[verdict], percent(pFake));
+    const list = element("ul", "");
+    list.append(...faces.map((face, place) => element("li", "", words(face, place))));
+    card.append(list);
+  }
+  if (latencyMs !== undefined) card.append(element("p", "soft", texts.took(latencyMs.toFixed(0))));
+  if (evidence) card.append(...switchFor(stage, faces, evidence));
+  return card;
+}
+
+function bar(pFake) {
+  const bar = element("div", "bar"), fill = element("i", "");
+  fill.style.width = `${100 * pFake}%`;
+  bar.append(fill);
+  return bar;
+}
+
+/** Returns the button that shows and hides where the network looked, and what that means. */
+function switchFor(stage, faces, evidence) {
+  const button = Object.assign(element("button", "", texts.where), { type: "button" });
+  const meaning = Object.assign(element("p", "soft", texts.whereMeans), { hidden: true });
+  button.ariaPressed = "false";
+  button.onclick = async () => {
+    const isShown = stage.querySelector(".heat") !== null;
+    button.disabled = true;
+    if (isShown) for (const heat of stage.querySelectorAll(".heat")) heat.remove();
+    else for (const face of faces) stage.querySelector(".box").before(heat(face.square, await evidence(face)));
+    button.disabled = false;
+    button.textContent = isShown ? texts.where : texts.whereOff;
+    button.ariaPressed = String(!isShown);
+    meaning.hidden = isShown;
+  };
+  return [button, meaning];
+}
+
+/** Returns a canvas with a pixel for each place; the browser smooths it as it enlarges it. */
+function heat([left, top, width, height], { width: columns, height: rows, shares }) {
+  const canvas = Object.assign(element("canvas", "heat"), { width: columns, height: rows });
+  const pixels = new ImageData(columns, rows);
+  shares.forEach((share, spot) => {
+    pixels.data.set([...HEAT[share > 0 ? "fake" : "real"], Math.abs(share) * OPACITY * 255], 4 * spot);
+  });
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  place(canvas, left, top, width, height);
+  return canvas;
+}
+
+function place({ style }, left, top, width, height) {
+  const shares = { left, top, width, height };
+  for (const [name, share] of Object.entries(shares)) style[name] = `${100 * share}%`;
+}
+
+const percent = (share) => `${(100 * share).toFixed(share > 0.005 && share < 0.995 ? 0 : 1)} %`;
+
+function element(name, classes, text = "") {
+  const made = document.createElement(name);
+  if (classes) made.className = classes;
+  if (text) made.textContent = text;
+  return made;
+}

@@ -1,0 +1,74 @@
+// Verdicts in front of a camera that do not flicker, as edge/live.py and edge/tracks.py give them.
+
+import { overlap } from "./finder.js";
+
+const KEEP = 30; // looks that a face's probability is the mean of
+const MIN_LOOKS = 3; // before which nothing but uncertain is said
+const STEADY_MS = 1000; // how long a new verdict must hold
+const MAX_GAP_MS = 1000; // how long a face may be away
+const MISSED_LOOKS = 2.5; // that it may be away for on a machine that needs long for each
+const MIN_OVERLAP = 0.2;
+
+export class Watcher {
+  #verdict;
+  #tracks = [];
+  #begun = 0;
+  #looked = NaN;
+
+  /** verdict(pFake) is what a probability means. */
+  constructor(verdict) {
+    this.#verdict = verdict;
+  }
+
+  /** Returns the faces found in a later frame as they are shown: { track, box, pFake, verdict }. */
+  look(now, found) {
+    const gap = Math.max(MAX_GAP_MS, MISSED_LOOKS * (now - this.#looked || 0));
+    this.#looked = now;
+    this.#tracks = this.#tracks.filter((track) => now - track.seen <= gap);
+    const pairs = found.flatMap((face) =>
+      this.#tracks.map((track) => ({ face, track, share: overlap(face.box, track.box) })),
+    );
+    const trackOf = new Map();
+    for (const { face, track, share } of pairs.sort((one, other) => other.share - one.share)) {
+      if (share >= MIN_OVERLAP && !trackOf.has(face) && ![...trackOf.values()].includes(track)) trackOf.set(face, track);
+    }
+    return found.map((face) => {
+      const track = trackOf.get(face) ?? this.#begin();
+      track.add(now, face, this.#verdict);
+      return { track: track.number, box: face.box, pFake: track.pFake, verdict: track.verdict };
+    });
+  }
+
+  #begin() {
+    this.#tracks.push(new Track(++this.#begun));
+    return this.#tracks.at(-1);
+  }
+}
+
+class Track {
+  verdict = "uncertain";
+  #scores = [];
+  #candidate = "uncertain";
+  #since = 0;
+  #looks = 0;
+
+  constructor(number) {
+    this.number = number;
+  }
+
+  /** The mean of the middle half of the last looks: a few odd frames do not move it. */
+  get pFake() {
+    const scores = [...this.#scores].sort((one, other) => one - other);
+    const cut = Math.floor(scores.length / 4), middle = scores.slice(cut, scores.length - cut);
+    return middle.reduce((sum, score) => sum + score, 0) / middle.length;
+  }
+
+  add(now, face, verdict) {
+    [this.seen, this.box] = [now, face.box];
+    this.#scores = [...this.#scores, face.pFake].slice(-KEEP);
+    const said = this.#scores.length >= MIN_LOOKS ? verdict(this.pFake) : "uncertain";
+    if (said !== this.#candidate) [this.#candidate, this.#since, this.#looks] = [said, now, 0];
+    this.#looks++;
+    if (this.#looks >= MIN_LOOKS && now - this.#since >= STEADY_MS) this.verdict = said;
+  }
+}

@@ -1,0 +1,88 @@
+"""The phone page with a bundle, ready for any web space."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ...edge.bundle import EXPLAIN, FACE_DETECTOR, Bundle
+from ...edge.files import new_folder
+
+SITE = Path(__file__).parent / "site"
+"""The page without a bundle, as make phone builds it."""
+
+_SAMPLES = Path(__file__).parent.parent.parent / "samples"
+_SAMPLE_OF = {
+    "real.jpg": "real_astronaut.jpg",
+    "fake.jpg": "fake_hopper_with_astronauts_face.jpg",
+    "two.jpg": "two_faces.jpg",
+}
+_PRECISIONS = ("float32", "int8")
+
+
+def write_site(bundle: Bundle, output: Path) -> int:
+    """Write the page with a bundle's files into a new or empty folder and return its size in bytes.
+
+    Raises SourceError when the folder cannot be written or is not empty, and ModelError when the bundle has no float32.
+    """
+    files = site_files(bundle)
+    with new_folder(output) as folder:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return sum(map(len, files.values()))
+
+
+def site_files(bundle: Bundle) -> dict[str, bytes]:
+    """Return the content of every file of the page by its path; raises ModelError for a bundle without float32."""
+    bundle.classifier("float32")
+    files: dict[str, bytes] = {}
+    for path in sorted(path for path in SITE.rglob("*") if path.is_file()):
+        name, content = path.relative_to(SITE).as_posix(), path.read_bytes()
+        files[name.removesuffix(".gz")] = gzip.decompress(content) if name.endswith(".gz") else content
+    files |= {f"samples/{name}": (_SAMPLES / sample).read_bytes() for name, sample in _SAMPLE_OF.items()}
+    files["bundle/model.json"] = json.dumps(_manifest(bundle), indent=2).encode()
+    files |= {
+        f"bundle/{classifier.file}": classifier.content
+        for precision, classifier in bundle.classifiers.items()
+        if precision in _PRECISIONS
+    }
+    if not bundle.pre_cropped:
+        files[f"bundle/{FACE_DETECTOR}"] = bundle.face_detector
+    if bundle.explainer is not None:
+        files[f"bundle/{EXPLAIN}"] = bundle.explainer
+    listed = ["./", *(name for name in files if name not in ("index.html", "sw.js"))]
+    version = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()[:16]
+    files["files.js"] = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(listed)};\n".encode()
+    return files
+
+
+def _manifest(bundle: Bundle) -> dict[str, Any]:
+    """Return what the page needs of a bundle's model.json, in the same words."""
+    manifest: dict[str, Any] = {
+        "name": bundle.name,
+        "version": bundle.version,
+        "license": bundle.license,
+        "input": {"size": bundle.input_size_px},
+        "face": {
+            "file": FACE_DETECTOR,
+            "min_score": bundle.min_face_score,
+            "margin_ratio": bundle.margin_ratio,
+            "pre_cropped": bundle.pre_cropped,
+        },
+        "files": {
+            precision: {
+                "file": classifier.file,
+                "temperature": classifier.calibration.temperature,
+                "bias": classifier.calibration.bias,
+            }
+            for precision, classifier in bundle.classifiers.items()
+            if precision in _PRECISIONS
+        },
+        "thresholds": {"real": bundle.thresholds.real, "fake": bundle.thresholds.fake},
+    }
+    return manifest | ({"explain": {"file": EXPLAIN}} if bundle.explainer is not None else {})
