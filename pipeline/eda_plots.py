@@ -19,6 +19,7 @@ from .survey import Seen
 _COLOUR_OF: dict[str, str] = dict(zip(LABELS, (REAL_COLOUR, FAKE_COLOUR), strict=True))
 
 _MAX_ROWS = 40
+_NAMED_SIZES = 8
 COLUMNS = 8
 """Of a sheet of pictures."""
 
@@ -76,6 +77,12 @@ def plot_sizes(path: Path, seen: Sequence[Seen]) -> None:
             places = np.array(list(sizes))
             area = 18 + 400 * np.array(list(sizes.values())) / len(seen)
             axis.scatter(places[:, 0], places[:, 1], area, _COLOUR_OF[label], alpha=0.45, label=label, linewidths=0)
+    every = {(one.traits.width, one.traits.height) for one in seen}
+    if len(every) <= _NAMED_SIZES:
+        for width, height in every:
+            name = f"{width} x {height}"
+            axis.annotate(name, (width, height), (9, 9), textcoords="offset points", fontsize=8, ha="center")
+    axis.margins(0.15)
     axis.set(xlabel="width, pixels", ylabel="height, pixels")
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
