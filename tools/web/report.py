@@ -20,7 +20,7 @@ from .texts import FACE_FOR_SURE, LIMITS, in_doubt, in_words
 
 _MARGIN_MM, _WIDTH_MM = 18, 174
 _PICTURE_MM = 90  # high at most
-_SHEET_MM = 78
+_SHEET_MM = (78, 112, 230)  # of one face, two, and more: on the page of the picture, if it can be
 _GREY = (90, 90, 90)
 _COLOURS = COLOURS | {"no_face": _GREY, "error": (170, 0, 0)}
 
@@ -111,7 +111,7 @@ def _one(page: _Paper, entry: Scored) -> None:
         page.words(_of_face(number, face))
     if (sheet := entry.sheet()) is not None:
         page.ln(2)
-        page.picture(sheet, _SHEET_MM * min(len(result.faces), 3))
+        page.picture(sheet, _SHEET_MM[min(len(result.faces), 3) - 1])
         page.words(MEANING, 8, colour=_GREY)
     page.ln(2)
     size = f", {result.width} x {result.height} pixels" if result.width else ""
