@@ -35,16 +35,13 @@ from .shown import Shown
 from .uploads import abandoned_deleted
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_OF_GRADIO = (
+    *("info", "upload", "file=", "call/score", "queue/", "run/predict", "stream/", "heartbeat/", "startup-events"),
+    *("app_id", "cancel"),
+)
 _OPEN = (  # what the page, Gradio's clients and we need of the many paths that Gradio answers
     *("/assets/", "/static/", "/svelte/", "/theme.css", "/config", "/favicon.ico", "/manifest.json"),
-    *("/gradio_api/info", "/gradio_api/upload", "/gradio_api/file=", "/gradio_api/call/score", "/gradio_api/queue/"),
-    *(
-        "/gradio_api/run/predict",
-        "/gradio_api/heartbeat/",
-        "/gradio_api/startup-events",
-        "/gradio_api/app_id",
-        "/gradio_api/cancel",
-    ),
+    *(f"/gradio_api/{path}" for path in _OF_GRADIO),
     *("/v1/", "/shown/", "/phone"),
 )
 _SESSIONS = 500  # whose last results Gradio keeps, for an hour after they end
