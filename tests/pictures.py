@@ -106,6 +106,14 @@ def fill(root: Path, names: list[str], first_seed: int = 0) -> dict[str, bytes]:
     return tree(root)
 
 
+def raw_patterns(folder: Path, real: int = 6, fake: int = 6, below: str = "") -> Path:
+    """Write a raw folder of so many patterns of each label, no two alike."""
+    for number, (label, count) in enumerate({"real": real, "fake": fake}.items()):
+        for seed in range(count):
+            save(folder / below / label / f"{seed}.png", pattern(1000 * number + seed, 96))
+    return folder
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Return the content of every file below a folder, by relative path."""
     return {

@@ -12,7 +12,9 @@ from ...edge.bundle import EXPLAIN, FACE_DETECTOR, Bundle
 from ...edge.files import new_folder
 
 SITE = Path(__file__).parent / "site"
-"""The page without a bundle, as make phone builds it."""
+"""What make phone builds of the page: scripts, icons and LiteRT.js."""
+
+_STATIC = Path(__file__).parent / "app" / "static"
 
 _SAMPLES = Path(__file__).parent.parent.parent / "samples"
 _SAMPLE_OF = {
@@ -41,9 +43,10 @@ def site_files(bundle: Bundle) -> dict[str, bytes]:
     """Return the content of every file of the page by its path; raises ModelError for a bundle without float32."""
     bundle.classifier("float32")
     files: dict[str, bytes] = {}
-    for path in sorted(path for path in SITE.rglob("*") if path.is_file()):
-        name, content = path.relative_to(SITE).as_posix(), path.read_bytes()
-        files[name.removesuffix(".gz")] = gzip.decompress(content) if name.endswith(".gz") else content
+    for folder in (_STATIC, SITE):
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name, content = path.relative_to(folder).as_posix(), path.read_bytes()
+            files[name.removesuffix(".gz")] = gzip.decompress(content) if name.endswith(".gz") else content
     files |= {f"samples/{name}": (_SAMPLES / sample).read_bytes() for name, sample in _SAMPLE_OF.items()}
     files["bundle/model.json"] = json.dumps(_manifest(bundle), indent=2).encode()
     files |= {

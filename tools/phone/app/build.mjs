@@ -1,6 +1,6 @@
-// Makes ../site, which the Python package ships: the page, and LiteRT.js packed. Run by make phone.
+// Makes ../site, which the Python package ships beside static/: scripts, icons, and LiteRT.js packed. Run by make phone.
 
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 import { Resvg } from "@resvg/resvg-js";
@@ -12,7 +12,6 @@ const RUNTIME = "litert_wasm_compat_internal"; // runs in all engines, no slower
 
 rmSync(SITE, { recursive: true, force: true });
 mkdirSync(`${SITE}/litert`, { recursive: true });
-cpSync("static", SITE, { recursive: true });
 
 const common = { bundle: true, minify: true, legalComments: "none", target: "es2022", outdir: SITE };
 await build({ ...common, entryPoints: ["src/main.js"], format: "esm" });
