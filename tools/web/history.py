@@ -14,6 +14,7 @@ import numpy as np
 
 from ...edge.errors import SourceError
 from ...edge.results import FileResult
+from .scorer import fitted
 
 _THUMBNAIL_PX = 160
 _TERMS = 20  # of a search, that are looked for
@@ -123,8 +124,5 @@ class History:
 
 
 def _thumbnail(image: np.ndarray) -> bytes:
-    height, width = image.shape[:2]
-    scale = min(_THUMBNAIL_PX / max(height, width), 1)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = fitted(image, _THUMBNAIL_PX)
     return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -126,7 +126,7 @@ class Scorer:
             scale = pixels[0].shape[1] / result.width
             crops = [worker.detector.crop(pixels[0], _scaled(face.box_xyxy, scale)) for face in result.faces]
             evidence = [worker.explainer.evidence(crop) for crop in crops] if worker.explainer else []
-        return replace(scored, picture_jpeg=as_jpeg(_small(pixels[0])), crops=crops, evidence=evidence)
+        return replace(scored, picture_jpeg=as_jpeg(fitted(pixels[0], _SHOWN_PX)), crops=crops, evidence=evidence)
 
     def video(self, path: Path, name: str, on_progress: Callable[[float], None] = lambda share: None) -> Scored:
         """Return what a video shows, and the video with its faces framed; one video at a time.
@@ -147,7 +147,7 @@ class Scorer:
             video = annotated.read_bytes() if annotated.exists() else None
             first = _first_frame(annotated)
         sha256, size_bytes = _identity(path)
-        picture = None if first is None else as_jpeg(_small(first))
+        picture = None if first is None else as_jpeg(fitted(first, _SHOWN_PX))
         return Scored(name, sha256, size_bytes, replace(result, path=name), picture, video_webm=video)
 
     @contextmanager
@@ -187,9 +187,10 @@ def as_jpeg(image: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1].tobytes()
 
 
-def _small(image: np.ndarray) -> np.ndarray:
+def fitted(image: np.ndarray, side_px: int) -> np.ndarray:
+    """Return a (H, W, 3) uint8 RGB picture, shrunk to side_px a side where it is larger."""
     height, width = image.shape[:2]
-    scale = _SHOWN_PX / max(height, width)
+    scale = side_px / max(height, width)
     if scale >= 1:
         return image
     size = max(round(width * scale), 1), max(round(height * scale), 1)
