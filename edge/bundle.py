@@ -43,7 +43,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle; every file's bytes are those whose hash the manifest names."""
+    """A loaded bundle; the bytes of its models are those whose hash the manifest names."""
 
     name: str
     version: str
@@ -62,6 +62,8 @@ class Bundle:
     """Of other thresholds, on the validation split; none in older bundles."""
     trained_on: tuple[str, ...]
     license: str
+    card: str
+    """MODEL_CARD.md, empty where there is none; the one file that no hash vouches for."""
 
     def classifier(self, precision: str | None = None) -> Classifier:
         """Return the classifier of a precision, or the most exact one.
@@ -147,11 +149,19 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
             error_rates=tuple(_error_rate(**entry) for entry in manifest.get("error_rates", ())),
             trained_on=tuple(map(str, manifest["trained_on"])),
             license=str(manifest["license"]),
+            card=_card(read),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{path}/{MANIFEST} is not a manifest of format {FORMAT}: {type(error).__name__} {error}"
         ) from error
+
+
+def _card(read: Callable[[str], bytes]) -> str:
+    try:
+        return read(CARD).decode(errors="replace")
+    except (OSError, KeyError):
+        return ""
 
 
 def _number(value: object, low: float, high: float) -> float:

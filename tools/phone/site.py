@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
+
+from markdown_it import MarkdownIt
 
 from ...edge.bundle import EXPLAIN, FACE_DETECTOR, Bundle
 from ...edge.files import new_folder
@@ -15,6 +18,9 @@ SITE = Path(__file__).parent / "site"
 """What make phone builds of the page: scripts, icons and LiteRT.js."""
 
 _STATIC = Path(__file__).parent / "app" / "static"
+
+_CARD_PAGE = "card.html"
+_CARD_PLACE = "<!-- card -->"
 
 _SAMPLES = Path(__file__).parent.parent.parent / "samples"
 _SAMPLE_OF = {
@@ -48,6 +54,7 @@ def site_files(bundle: Bundle) -> dict[str, bytes]:
             name, content = path.relative_to(folder).as_posix(), path.read_bytes()
             files[name.removesuffix(".gz")] = gzip.decompress(content) if name.endswith(".gz") else content
     files |= {f"samples/{name}": (_SAMPLES / sample).read_bytes() for name, sample in _SAMPLE_OF.items()}
+    files[_CARD_PAGE] = files[_CARD_PAGE].replace(_CARD_PLACE.encode(), _as_html(bundle.card).encode())
     files["bundle/model.json"] = json.dumps(_manifest(bundle), indent=2).encode()
     files |= {
         f"bundle/{classifier.file}": classifier.content
@@ -89,3 +96,9 @@ def _manifest(bundle: Bundle) -> dict[str, Any]:
         "thresholds": {"real": bundle.thresholds.real, "fake": bundle.thresholds.fake},
     }
     return manifest | ({"explain": {"file": EXPLAIN}} if bundle.explainer is not None else {})
+
+
+def _as_html(card: str) -> str:
+    """Return a model card's Markdown, without its front matter, as HTML; HTML in it is shown as text."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
+    return MarkdownIt("commonmark", {"html": False}).enable("table").render(text or "This model came without a card.")

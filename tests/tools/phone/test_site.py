@@ -79,6 +79,35 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"mine.txt": b"mine"}
 
 
+@pytest.mark.parametrize("page", ["index.html", "card.html"])
+def test_everything_a_page_names_is_there(files: dict[str, bytes], page: str) -> None:
+    named = set(re.findall(r'(?:href|src)="([^"]*)"', files[page].decode()))
+    assert "style.css" in named
+    assert {name or "index.html" for name in named} - {"./"} <= set(files)
+
+
+def card_page(bundle: Bundle, card: str) -> str:
+    return site_files(replace(bundle, card=card))["card.html"].decode()
+
+
+CARDS = {
+    "# Mine\n\n| a | b |\n|---|---|\n| 1 | 2 |\n": ["<h1>Mine</h1>", "<td>2</td>"],
+    "---\nlicense: other\n---\n# Mine": ["<h1>Mine</h1>"],
+    "<script>alert(1)</script>": ["&lt;script&gt;alert(1)"],
+    "[here](javascript:alert)": ["[here](javascript:alert)"],
+    "": ["came without a card"],
+}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_the_model_card_is_a_page(bundle: Bundle, card: str) -> None:
+    page = card_page(bundle, card)
+    for piece in CARDS[card]:
+        assert piece in page
+    assert "license: other" not in page
+    assert "<script" not in page
+
+
 def test_our_own_code_is_small() -> None:
     sources = [path for path in (SITE.parent / "app").glob("s*/*.js") if path.name != "texts.js"]
     assert sum(path.stat().st_size for path in sources) < OWN_CODE_BYTES

@@ -15,13 +15,13 @@ export function show(stage, said, faces, { latencyMs, evidence = null, isMirrore
   said?.replaceChildren(card(stage, faces, latencyMs, evidence));
 }
 
-function frame({ box: [xMin, yMin, xMax, yMax], pFake, verdict }, number, isMirrored) {
+function frame({ box: [xMin, yMin, xMax, yMax], verdict }, number, isMirrored) {
   const frame = element("div", `box ${verdict}`);
   const [left, right] = isMirrored ? [1 - xMax, 1 - xMin] : [xMin, xMax];
   place(frame, left, yMin, right - left, yMax - yMin);
   frame.classList.toggle("low", yMax > 0.92 && yMin > 0.08);
   frame.classList.toggle("right", left > 0.6);
-  frame.append(element("span", "", texts.label(number, texts.short[verdict], percent(pFake))));
+  frame.append(element("span", "", texts.label(number, texts.short[verdict])));
   return frame;
 }
 

@@ -29,7 +29,7 @@ export const texts = {
   severalFaces: (count) => `The most suspicious of ${count} faces decides.`,
   face: (number, verdict, percent) => `Face ${number}: ${verdict.toLowerCase()}, ${percent} fake`,
   short: { real: "Real", fake: "Fake", uncertain: "Uncertain" },
-  label: (number, verdict, percent) => (number ? `${number}: ${verdict} ${percent}` : `${verdict} ${percent}`),
+  label: (number, verdict) => (number ? `${number}: ${verdict}` : verdict),
   took: (ms) => `${ms} ms on this device`,
   where: "Show where it looked",
   whereOff: "Hide where it looked",
