@@ -46,9 +46,13 @@ class ScanDisplay:
         """Pass results on, counting them."""
         for result in results:
             yield result
-            self._progress.advance(self._files)
+            self.advance(1)
             if (task := self._videos.pop(Path(result.path), None)) is not None:
                 self._progress.remove_task(task)
+
+    def advance(self, files: int) -> None:
+        """Count some more files."""
+        self._progress.advance(self._files, files)
 
     def on_video(self, path: Path, share: float) -> None:
         """Show how much of a video is done; may be called from any thread."""

@@ -94,11 +94,16 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     """Why files could not be read, numbers and names apart."""
 
-    def add(self, result: FileResult) -> None:
-        """Count one more."""
-        self.verdicts[result.verdict] += 1
-        if result.status == "error" and result.error:
-            self.reasons[re.sub(r"\b\d+\b", "N", result.error)] += 1
+    def add(self, verdict: str, error: str | None) -> None:
+        """Count one more; of a verdict other than error, error is no reason."""
+        self.verdicts[verdict] += 1
+        if verdict == "error" and error:
+            self.reasons[re.sub(r"\b\d+\b", "N", error)] += 1
+
+    def add_all(self, verdicts: Iterable[str], errors: Iterable[str | None]) -> None:
+        """Count some more."""
+        for verdict, error in zip(verdicts, errors, strict=True):
+            self.add(verdict, error)
 
 
 def write_results(results: Iterable[FileResult], format: str, file: TextIO) -> Tally:
@@ -112,7 +117,7 @@ def write_results(results: Iterable[FileResult], format: str, file: TextIO) -> T
     def counted() -> Iterable[FileResult]:
         for result in results:
             yield result
-            tally.add(result)
+            tally.add(result.verdict, result.error)
 
     write(counted(), file)
     return tally

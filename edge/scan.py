@@ -52,6 +52,30 @@ def expand_paths(named: Iterable[Path], listed: Iterable[Path] = (), *, follow_l
     return _once(files) if len(found) > 1 else files
 
 
+def scan_one(
+    path: Path,
+    detector: Detector,
+    *,
+    fps: float = video.DEFAULT_FPS,
+    annotated: Path | None = None,
+    on_progress: Callable[[float], None] = lambda share: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> FileResult | None:
+    """Return the result of a picture or video, or None for a video that was stopped.
+
+    A file that makes us fail gives a result that says so. Raises SourceError where annotated cannot be written.
+    """
+    try:
+        if path.suffix.lower() not in video.SUFFIXES:
+            return detector.scan_file(path)
+        return video.scan_video(path, detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=stopped)
+    except FacetellError:  # where results go cannot be written: so it would be for every file
+        raise
+    except Exception as error:  # one file must not end the scan of a million
+        reason = f"facetell failed, please report it: {type(error).__name__}: {error}"
+        return FileResult(path=str(path), status="error", verdict="error", error=reason, **detector.signed)
+
+
 def scan_files(
     paths: Iterable[Path],
     detector: Detector,
@@ -83,18 +107,10 @@ def scan_files(
                 own.detector = spare.get_nowait()
             except queue.Empty:
                 own.detector = detector.another()
-        try:
-            if path.suffix.lower() not in video.SUFFIXES:
-                return own.detector.scan_file(path)
-            on_progress = partial(on_video, path)
-            return video.scan_video(
-                path, own.detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=closed.is_set
-            )
-        except FacetellError:  # where results go cannot be written: so it would be for every file
-            raise
-        except Exception as error:  # one file must not end the scan of a million
-            reason = f"facetell failed, please report it: {type(error).__name__}: {error}"
-            return FileResult(path=str(path), status="error", verdict="error", error=reason, **detector.signed)
+        on_progress = partial(on_video, path)
+        return scan_one(
+            path, own.detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=closed.is_set
+        )
 
     def take_paths() -> None:
         try:

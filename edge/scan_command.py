@@ -18,18 +18,19 @@ from .commands import MODEL, PATH, PRECISION, SIGNALLED, NumberRange, until_inte
 from .errors import SourceError
 
 _DASH = Path("-")
-_FAILED_FILES = 3
+FAILED_FILES = 3
+"""Exit status: done, but for some files that could not be read."""
 _CHUNK_BYTES = 65_536
 
 
-def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[Path, ...]:
+def _not_empty(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
     if "" in paths:  # an unset variable of a script; Path would take it for the folder one stands in
         raise click.BadParameter("an empty path; wanted pictures or folders of them", ctx, param)
-    return tuple(map(Path, paths))
+    return paths
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(allow_dash=True, readable=False), callback=_named)
+@click.argument("named", nargs=-1, metavar="[PATHS]...", callback=_not_empty)
 @click.option("-0", "null", is_flag=True, help="Paths from standard input end in NUL, as find -print0 writes them.")
 @click.option("--follow-links", is_flag=True, help="Go into folders that are links, too.")
 @click.option("--watch", type=PATH, metavar="DIR", help="Scan this folder, then what arrives in it, until Ctrl-C.")
@@ -76,7 +77,7 @@ def _named(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def scan(
-    paths: tuple[Path, ...],
+    named: tuple[str, ...],
     null: bool,
     follow_links: bool,
     watch: Path | None,
@@ -115,6 +116,7 @@ def scan(
     from .video import SUFFIXES as VIDEOS
     from .watch import Arrivals
 
+    paths = tuple(map(Path, named))
     output = None if output == _DASH else output
     if not paths and not watch:
         raise click.UsageError("name pictures or folders of them, or a folder to --watch")
@@ -186,7 +188,7 @@ def scan(
             click.echo(summary(tally, seconds, len(done), failed, stopped=bool(interrupted)), err=True)
     if interrupted:
         return SIGNALLED + interrupted[0]
-    return _FAILED_FILES if tally.verdicts["error"] or failed else 0
+    return FAILED_FILES if tally.verdicts["error"] or failed else 0
 
 
 def _paths_from_stdin(end: bytes) -> Iterator[Path]:

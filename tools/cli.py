@@ -14,7 +14,7 @@ from ..edge.errors import FacetellError, printable
 
 COMMANDS = {
     "On the device": {
-        "scan": "facetell.edge.scan_command",
+        "scan": "facetell.tools.cluster.commands",
         "camera": "facetell.edge.commands",
         "explain": "facetell.edge.commands",
         "info": "facetell.edge.commands",
@@ -23,7 +23,7 @@ COMMANDS = {
         "eda": "facetell.pipeline.commands",
         "merge": "facetell.pipeline.commands",
         "audit": "facetell.pipeline.commands",
-        "crop": "facetell.pipeline.commands",
+        "crop": "facetell.tools.cluster.commands",
         "split": "facetell.pipeline.commands",
         "train": "facetell.pipeline.commands",
         "evaluate": "facetell.pipeline.commands",
@@ -47,6 +47,7 @@ EXTRAS = {
     **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib", "jinja2"), "train"),
     **dict.fromkeys(("imagehash", "psutil", "kagglehub"), "train"),
     **dict.fromkeys(("model_signing", "OpenSSL"), "sign"),
+    **dict.fromkeys(("ray", "pyarrow"), "cluster"),
     **dict.fromkeys(("gradio", "fastapi", "uvicorn", "limits", "fpdf"), "web"),
 }
 """Module -> the extra that brings it."""

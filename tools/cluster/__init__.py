@@ -1,0 +1,1 @@
+"""What one machine does, on many: scans and crops on a Ray cluster."""

@@ -1,0 +1,119 @@
+"""The command line of what a cluster can do, too: scan; without --cluster it is the one of edge."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from ...edge.commands import SIGNALLED, until_interrupted
+from ...edge.errors import SourceError
+from ...edge.scan_command import FAILED_FILES
+from ...edge.scan_command import scan as scan_here
+
+_HERE_ALONE = ("null", "watch", "format_", "copy_to", "heatmaps", "annotate")
+_OUTPUT = click.Option(
+    ["-o", "--output"],
+    help="File for the results; its ending names the format; with --cluster a folder of Parquet.  [default: -]",
+)
+_CLUSTER = click.Option(
+    ["--cluster"],
+    metavar="ADDRESS",
+    help="Scan on a Ray cluster: auto, HOST:6379 or ray://HOST:10001. PATHS and -o may be s3:// and gs:// addresses.",
+)
+
+
+@click.pass_context
+def _scan(ctx: click.Context, /, cluster: str | None, output: str | None, **options: Any) -> int:
+    if cluster is None:
+        return scan_here.callback(output=output and Path(output), **options)
+    for param in scan_here.params:
+        if param.name in _HERE_ALONE and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{param.opts[0]} does not go with --cluster")
+    if not options["named"] or "-" in options["named"]:
+        raise click.UsageError("name folders that every node sees, or addresses such as s3://bucket/photos/")
+    if output is None or output == "-":
+        raise click.UsageError("name a folder for the results, or an address of one: -o results.parquet")
+    return _scan_on(cluster, output, **{name: given for name, given in options.items() if name not in _HERE_ALONE})
+
+
+def _scan_on(
+    address: str,
+    output: str,
+    *,
+    named: tuple[str, ...],
+    follow_links: bool,
+    model: Path | None,
+    precision: str,
+    workers: int | None,
+    resume: bool,
+    fps: float,
+    quiet: bool,
+    **settings: Any,
+) -> int:
+    from ...edge.bundle import DEFAULT_BUNDLE, load_bundle
+    from ...edge.detector import Detector
+    from ...edge.display import ScanDisplay, summary
+    from ...edge.results import Tally
+    from ...edge.runtime import silent_stderr
+    from .engine import cluster, spread
+    from .overview import PAGE, overview
+    from .rows import NONE_DONE, Parts, earlier, precision_of
+    from .scan import Listing, Scanner
+    from .sources import Sources, shown
+
+    started = time.monotonic()
+    parts, sources = Parts(output), Sources(named)
+    goes_on = parts.is_there()
+    if goes_on and not resume:
+        raise SourceError(f"{output} exists already; choose another folder with -o, or go on with it by --resume")
+    with until_interrupted() as interrupted, silent_stderr():
+        if goes_on and precision == "auto":
+            precision = precision_of(parts.dataset()) or "auto"
+        make_detector = partial(Detector, load_bundle(model or DEFAULT_BUNDLE), precision=precision, **settings)
+        detector = make_detector()
+        done, failed = earlier(parts.dataset(), detector) if goes_on else (NONE_DONE, 0)
+        tally = Tally()
+        with cluster(address, workers) as count, ScanDisplay(show=not quiet) as display:
+            arguments = (partial(make_detector, precision=detector.signed["precision"]), sources, fps)
+            try:
+                with closing(spread(Listing(sources, follow_links, done), Scanner, arguments, count)) as batches:
+                    for rows in takewhile(lambda rows: not interrupted, batches):
+                        parts.add(rows)
+                        tally.add_all(rows.field("verdict").to_pylist(), rows.field("error").to_pylist())
+                        display.advance(len(rows))
+            finally:
+                parts.flush()
+        if not (tally.verdicts or len(done) or interrupted):
+            raise SourceError(
+                f"no pictures in {', '.join(map(shown, named))}; wanted pictures, videos or folders of them"
+            )
+        if parts.is_there():
+            page = overview(parts.dataset(), sources, detector, shlex.join(["facetell", *sys.argv[1:]]))
+            parts.write(PAGE, page)
+    if not quiet:
+        seconds = time.monotonic() - started
+        click.echo(summary(tally, seconds, len(done), failed, stopped=bool(interrupted)), err=True)
+        click.echo(f"{shown(output)}/{PAGE} shows the most suspicious faces.", err=True)
+    if interrupted:
+        return SIGNALLED + interrupted[0]
+    return FAILED_FILES if tally.verdicts["error"] or failed else 0
+
+
+def _with_cluster(command: click.Command, callback: Callable[..., int], *options: click.Option) -> click.Command:
+    """Return a command that takes some options more, or others of the same name, and gives all to a callback."""
+    others = {option.name: option for option in options}
+    params = [others.pop(param.name, param) if param.name else param for param in command.params]
+    return click.Command(command.name, callback=callback, params=[*params, *others.values()], help=command.help)
+
+
+scan = _with_cluster(scan_here, _scan, _OUTPUT, _CLUSTER)
