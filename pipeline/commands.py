@@ -13,6 +13,7 @@ from ..edge.commands import NumberRange
 from ..edge.errors import DatasetError, printable
 
 if TYPE_CHECKING:
+    from .crop import Cut
     from .history import EpochRow
 
 SEED = click.IntRange(0, 2**32 - 1)
@@ -153,6 +154,20 @@ def crop(
     workers: int | None,
 ) -> None:
     """Cut the faces out of a merged DATASET; can be stopped and run again."""
+    cut_faces(None, dataset, output, faces, pre_cropped, margin_ratio, size_px, workers)
+
+
+def cut_faces(
+    cut: Cut | None,
+    dataset: Path,
+    output: Path,
+    faces: str,
+    pre_cropped: bool,
+    margin_ratio: float | None,
+    size_px: int,
+    workers: int | None,
+) -> None:
+    """Do what the command crop does, where cut says; raises what crop.crop raises."""
     from ..edge.crops import MARGIN_RATIO, CropSettings
     from .crop import crop as crop_faces
 
@@ -162,7 +177,7 @@ def crop(
         input_size_px=size_px, margin_ratio=margin_ratio or MARGIN_RATIO, faces=faces, pre_cropped=pre_cropped
     )
     with counter("cropping") as advance:
-        records, skipped = crop_faces(dataset, output, settings, workers=workers, progress=advance)
+        records, skipped = crop_faces(dataset, output, settings, workers=workers, cut=cut, progress=advance)
     click.echo(f"{output}: {len(records)} face crops; {len(skipped)} pictures gave none")
     if skipped:
         click.echo(f"Which, and why, stands in {output / 'skipped.csv'}.")

@@ -9,11 +9,12 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,72 @@ from ..edge.manifest import MANIFEST, Record, read_manifest, read_skipped, write
 _JOURNAL = "crop.partial.jsonl"
 
 
+Found = dict[str, Any]
+"""Of one picture: crops, their paths below the output, and the reason where there are none."""
+
+
+class Cropper:
+    """Cuts the faces of a data set's pictures into files; for use in one thread."""
+
+    def __init__(self, dataset: Path, output: Path, settings: CropSettings) -> None:
+        """Load nothing yet: it is sent to where it works."""
+        self._dataset, self._output, self._settings = dataset.absolute(), output.absolute(), settings
+
+    def __call__(self, path: str) -> Found:
+        """Cut the faces of the picture at a path below the data set; raises SourceError when they cannot be written."""
+        try:
+            image = read_image(self._dataset / path)
+        except ImageError as error:
+            return {"crops": [], "reason": str(error)}
+        stem, crops = Path(path).with_suffix(""), list(self._crops(image))
+        paths = [stem.with_name(f"{stem.name}{f'-{index}' if index else ''}.png") for index in range(len(crops))]
+        for crop_path, pixels in zip(paths, crops, strict=True):
+            with replacing(self._output / crop_path) as partial:
+                Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)
+        return {"crops": [path.as_posix() for path in paths], "reason": "" if crops else "no face found"}
+
+    def _crops(self, image: np.ndarray) -> Iterable[np.ndarray]:
+        settings = self._settings
+        size_px = saved_size_px(settings.input_size_px)
+        if settings.pre_cropped:
+            return [resize_face(image, size_px=size_px)]
+        faces = self._find_faces(image)
+        if faces and settings.faces == "largest":
+            faces = [largest_face(faces)]
+        return [
+            crop_face(
+                image,
+                face.box_xyxy,
+                size_px=size_px,
+                margin_ratio=settings.margin_ratio,
+                surround_ratio=size_px / settings.input_size_px,
+            )
+            for face in faces
+        ]
+
+    @cached_property
+    def _find_faces(self) -> Callable[[np.ndarray], list[Face]]:
+        return mediapipe_finder(self._settings.min_face_score)
+
+
+Cut = Callable[[Cropper, Sequence[str], "int | None"], Iterator[tuple[str, Found]]]
+"""Has workers like a cropper work on paths below the data set; yields each and what was found, in any order."""
+
+
 def crop(
     dataset: Path,
     output: Path,
     settings: CropSettings,
     *,
     workers: int | None = None,
+    cut: Cut | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Record], list[tuple[str, str]]]:
     """Cut the faces of a merged data set into output/{real,fake}/*.png and return its records and what was skipped.
 
     Pictures without a face are skipped and reported. A run that was stopped goes on where it was; the same run over a
-    finished output changes nothing. progress is called with pictures done and in all.
+    finished output changes nothing. cut says where the work is done, by default in as many processes as workers or, of
+    none, as there are processors. progress is called with pictures done and in all.
 
     Raises DatasetError when output holds something else, or a label would be left without pictures.
     """
@@ -55,13 +110,13 @@ def crop(
     if (output / MANIFEST).exists():
         return read_manifest(output), read_skipped(output)
     done = _read_journal(output)
-    waiting = [record for record in records if record.path not in done]
-    workers = workers or os.cpu_count() or 1
+    waiting = [record.path for record in records if record.path not in done]
     progress(len(done), len(records))
     write_text(output / _JOURNAL, "".join(_journal_line(path, found) for path, found in done.items()))
     try:
         with (output / _JOURNAL).open("a", encoding="utf-8") as journal:
-            for path, found in _crop_all(dataset, output, settings, waiting, workers):
+            cropper = Cropper(dataset, output, settings)
+            for path, found in (cut or in_processes)(cropper, waiting, workers) if waiting else ():
                 done[path] = found
                 journal.write(_journal_line(path, found))
                 journal.flush()
@@ -111,17 +166,14 @@ def _read_journal(output: Path) -> dict[str, dict[str, Any]]:
     return done
 
 
-def _crop_all(
-    dataset: Path, output: Path, settings: CropSettings, records: list[Record], workers: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    if not records:
-        return
+def in_processes(cropper: Cropper, paths: Sequence[str], workers: int | None) -> Iterator[tuple[str, Found]]:
+    """Yield each path and what a cropper finds there; raises DatasetError when a process is killed."""
     # Spawned, not forked: MediaPipe's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(settings,)) as pool:
+    workers = workers or os.cpu_count() or 1
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(cropper,)) as pool:
         try:
-            jobs = ((dataset / record.path, output, Path(record.path).with_suffix("")) for record in records)
-            yield from zip((record.path for record in records), pool.map(_crop_one, jobs, chunksize=8), strict=True)
+            yield from zip(paths, pool.map(_crop_one, paths, chunksize=8), strict=True)
         except BrokenProcessPool as error:
             raise DatasetError(
                 "a cropping process was killed, by lack of memory most likely; run it again with fewer --workers"
@@ -132,18 +184,19 @@ def _crop_all(
 
 
 # What follows runs in the worker processes.
-_settings: CropSettings
-_find_faces: Callable[[np.ndarray], list[Face]]
+_cropper: Cropper
 
 
-def _start_worker(settings: CropSettings) -> None:
-    global _settings, _find_faces
+def _start_worker(cropper: Cropper) -> None:
+    global _cropper
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MediaPipe greets from C++; errors come back as exceptions
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _settings = settings
-    if not settings.pre_cropped:
-        _find_faces = mediapipe_finder(settings.min_face_score)
+    _cropper = cropper
+
+
+def _crop_one(path: str) -> Found:
+    return _cropper(path)
 
 
 def _end_with_parent() -> None:
@@ -169,36 +222,3 @@ def mediapipe_finder(min_score: float) -> Callable[[np.ndarray], list[Face]]:
         return faces
 
     return find
-
-
-def _crop_one(job: tuple[Path, Path, Path]) -> dict[str, Any]:
-    picture, output, stem = job
-    try:
-        image = read_image(picture)
-    except ImageError as error:
-        return {"crops": [], "reason": str(error)}
-    crops = list(_crops(image))
-    paths = [stem.with_name(f"{stem.name}{f'-{index}' if index else ''}.png") for index in range(len(crops))]
-    for path, pixels in zip(paths, crops, strict=True):
-        with replacing(output / path) as partial:
-            Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)
-    return {"crops": [path.as_posix() for path in paths], "reason": "" if crops else "no face found"}
-
-
-def _crops(image: np.ndarray) -> Iterable[np.ndarray]:
-    size_px = saved_size_px(_settings.input_size_px)
-    if _settings.pre_cropped:
-        return [resize_face(image, size_px=size_px)]
-    faces = _find_faces(image)
-    if faces and _settings.faces == "largest":
-        faces = [largest_face(faces)]
-    return [
-        crop_face(
-            image,
-            face.box_xyxy,
-            size_px=size_px,
-            margin_ratio=_settings.margin_ratio,
-            surround_ratio=size_px / _settings.input_size_px,
-        )
-        for face in faces
-    ]

@@ -1,4 +1,4 @@
-"""The command line of what a cluster can do, too: scan; without --cluster it is the one of edge."""
+"""The command line of what a cluster can do, too: scan and crop, as edge and pipeline do them here."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from ...edge.commands import SIGNALLED, until_interrupted
 from ...edge.errors import SourceError
 from ...edge.scan_command import FAILED_FILES
 from ...edge.scan_command import scan as scan_here
+from ...pipeline.commands import crop as crop_here
+from ...pipeline.commands import cut_faces
 
 _HERE_ALONE = ("null", "watch", "format_", "copy_to", "heatmaps", "annotate")
 _OUTPUT = click.Option(
@@ -32,10 +34,17 @@ _CLUSTER = click.Option(
 )
 
 
+_CROP_CLUSTER = click.Option(
+    ["--cluster"],
+    metavar="ADDRESS",
+    help="Work on a Ray cluster: auto, HOST:6379 or ray://HOST:10001. Its nodes all see DATASET and -o.",
+)
+
+
 @click.pass_context
 def _scan(ctx: click.Context, /, cluster: str | None, output: str | None, **options: Any) -> int:
     if cluster is None:
-        return scan_here.callback(output=output and Path(output), **options)
+        return ctx.invoke(scan_here, output=output and Path(output), **options)
     for param in scan_here.params:
         if param.name in _HERE_ALONE and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{param.opts[0]} does not go with --cluster")
@@ -109,7 +118,16 @@ def _scan_on(
     return FAILED_FILES if tally.verdicts["error"] or failed else 0
 
 
-def _with_cluster(command: click.Command, callback: Callable[..., int], *options: click.Option) -> click.Command:
+@click.pass_context
+def _crop(ctx: click.Context, /, cluster: str | None, **options: Any) -> None:
+    if cluster is None:
+        return ctx.invoke(crop_here, **options)
+    from .crop import cut_on_cluster
+
+    return cut_faces(partial(cut_on_cluster, address=cluster), **options)
+
+
+def _with_cluster(command: click.Command, callback: Callable[..., int | None], *options: click.Option) -> click.Command:
     """Return a command that takes some options more, or others of the same name, and gives all to a callback."""
     others = {option.name: option for option in options}
     params = [others.pop(param.name, param) if param.name else param for param in command.params]
@@ -117,3 +135,4 @@ def _with_cluster(command: click.Command, callback: Callable[..., int], *options
 
 
 scan = _with_cluster(scan_here, _scan, _OUTPUT, _CLUSTER)
+crop = _with_cluster(crop_here, _crop, _CROP_CLUSTER)

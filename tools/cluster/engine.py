@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
+from warnings import catch_warnings, simplefilter
 
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask, read_datasource
 from ray.data.block import BlockMetadata
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
+from ray.util.client import ray as client
 
 from ...edge.errors import FacetellError, RuntimeMissingError, SourceError
 from ...edge.scan import available_processors
@@ -19,6 +22,7 @@ from ...edge.scan import available_processors
 AUTO = "auto"
 Batches = Callable[[], Iterator[pa.StructArray]]
 _CALLS_PER_WORKER = 2  # one fetches its files while the other scans
+_ASKED_AHEAD = 16  # batches, so that the way to the head is no wait
 
 
 class Worker(Protocol):
@@ -38,12 +42,13 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address, **options)
+        with catch_warnings():
+            simplefilter("ignore")
+            ray.init(address, **options)
     except ConnectionError as error:
         if address != AUTO:
-            raise SourceError(
-                f"no Ray cluster answers at {address}; wanted auto, HOST:6379 or ray://HOST:10001"
-            ) from error
+            wanted = "auto, HOST:6379 or ray://HOST:10001, with the RAY_AUTH_TOKEN of its nodes"
+            raise SourceError(f"no Ray cluster answers at {address}; wanted {wanted}") from error
         processors = workers or available_processors()
         ray.init("local", num_cpus=processors, include_dashboard=False, **options)
     except (RuntimeError, ValueError) as error:
@@ -55,17 +60,36 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
 
 
 def spread(
-    batches: Callable[[], Iterator[pa.StructArray]],
-    worker: Callable[..., Worker],
-    arguments: tuple[Any, ...],
-    workers: int,
-) -> Iterator[pa.StructArray]:
+    batches: Batches, worker: Callable[..., Worker], arguments: tuple[Any, ...], workers: int
+) -> Generator[pa.StructArray]:
     """Yield the rows that workers, each made by worker(*arguments), make of batches: in any order, none twice.
 
-    batches is called once on the node of whoever asks, and read no further than keeps the workers busy. The batch of a
-    worker that is lost goes to another. Raises what batches and workers raise on purpose.
+    batches is called once, on this node or, through ray://, on the head, and read no further than keeps the workers
+    busy. The batch of a worker that is lost goes to another. Raises what batches and workers raise on purpose.
     """
-    _settle()
+    through_client = client.is_connected()
+    try:
+        yield from (_asked if through_client else _streamed)(batches, worker, arguments, workers)
+    except RayTaskError as error:
+        if isinstance(error.cause, FacetellError):
+            raise type(error.cause)(str(error.cause).partition("\n")[0]) from error  # Ray adds lines
+        raise
+    except RayError as error:
+        if "ModuleNotFoundError" in str(error):
+            message = "a node lacks facetell; install the same facetell[cluster] on every node"
+            raise RuntimeMissingError(message) from error
+        last_line = str(error).strip().splitlines()[-1]
+        raise SourceError(f"the cluster gave up: {last_line}; run it again with --resume") from error
+
+
+def _streamed(
+    batches: Batches, worker: Callable[..., Worker], arguments: tuple[Any, ...], workers: int
+) -> Iterator[pa.StructArray]:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    # A block is cut at this many bytes but holds a row at least, and a row of ours is a batch: so each travels alone.
+    context.target_max_block_size = context.target_min_block_size = 1
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = read_datasource(_Batches(batches), num_cpus=0, override_num_blocks=1).map_batches(
         _Actor,
         fn_constructor_args=(worker, arguments),
@@ -80,38 +104,36 @@ def spread(
             enable_true_multi_threading=True,
         ),
     )
-    try:
-        for table in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
-            yield table["rows"].combine_chunks().flatten()
-    except RayError as error:
-        raise _in_our_words(error) from error
+    for table in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
+        yield _of_row(table, "rows")
 
 
-def _settle() -> None:
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    # A block is cut at this many bytes but holds a row at least, and a row of ours is a batch: so each travels alone.
-    context.target_max_block_size = context.target_min_block_size = 1
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+def _asked(*work: Any) -> Iterator[pa.StructArray]:
+    """Have somebody on the head do what _streamed does, and ask for it: Ray Data does not run through a client."""
+    on_the_head = {"node:__internal_head__": 0.001}
+    streamer: Any = ray.remote(_Streamer).options(num_cpus=0, resources=on_the_head)
+    streamer = streamer.remote(*work)
+    asked = deque(streamer.more.remote() for _ in range(_ASKED_AHEAD))
+    while (rows := ray.get(asked.popleft())) is not None:
+        asked.append(streamer.more.remote())
+        yield rows
 
 
-def _in_our_words(error: RayError) -> Exception:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, FacetellError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    if "ModuleNotFoundError" in str(error):
-        return RuntimeMissingError("a node lacks facetell; install the same facetell[cluster] on every node")
-    last_line = str(error).strip().splitlines()[-1]
-    return SourceError(f"the cluster gave up: {last_line}; run it again with --resume")
+class _Streamer:
+    def __init__(self, *work: Any) -> None:
+        self._rows = _streamed(*work)
+
+    def more(self) -> pa.StructArray | None:
+        return next(self._rows, None)
 
 
 class _Batches(Datasource):
-    supports_distributed_reads = False  # on the node of whoever asks
-
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
+
+    @property
+    def supports_distributed_reads(self) -> bool:
+        return False  # but on the node of whoever asks
 
     def estimate_inmemory_data_size(self) -> int | None:
         return None
@@ -127,8 +149,14 @@ class _Actor:
         self._work = worker(*arguments)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return _as_row("rows", self._work(batch["items"].combine_chunks().flatten()))
+        return _as_row("rows", self._work(_of_row(batch, "items")))
 
 
 def _as_row(name: str, values: pa.StructArray) -> pa.Table:
     return pa.table({name: pa.ListArray.from_arrays([0, len(values)], values)})
+
+
+def _of_row(table: pa.Table, name: str) -> Any:
+    """Return what _as_row put into a table."""
+    column: Any = table[name]
+    return column.combine_chunks().flatten()

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-import pyarrow.compute as pc
-from pyarrow.dataset import Dataset, Expression, field
+from pyarrow.compute import Expression, field
+from pyarrow.dataset import Dataset
 
 from ...edge.detector import Detector
 from ...edge.draw import COLOURS, draw_line
@@ -64,8 +64,8 @@ def _read(written: Dataset, made_so: Expression) -> tuple[Tally, list[Row]]:
         tally.add_all(batch["verdict"].to_pylist(), batch["error"].to_pylist())
     pictures = made_so & field("p_fake").is_valid() & field("fps").is_null()
     for batch in written.to_batches(["path", "verdict", "p_fake", "faces", "width"], filter=pictures):
-        highest = pc.select_k_unstable(batch, k=_SHOWN, sort_keys=[("p_fake", "descending")])
-        top = heapq.nlargest(_SHOWN, [*top, *batch.take(highest).to_pylist()], key=itemgetter("p_fake"))
+        highest = batch.sort_by([("p_fake", "descending")]).slice(0, _SHOWN)
+        top = heapq.nlargest(_SHOWN, [*top, *highest.to_pylist()], key=itemgetter("p_fake"))
     return tally, top
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow.dataset import Dataset, dataset, field
+from pyarrow.compute import field
+from pyarrow.dataset import Dataset, dataset
 from pyarrow.fs import FileSelector, LocalFileSystem
 
 from ...edge.detector import Detector

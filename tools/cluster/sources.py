@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from posixpath import splitext
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
@@ -27,6 +28,8 @@ FILE = pa.struct(
 
 LOCAL = -1
 
+_OF_ADDRESSES = ":/?#[]@!$&'()*+,;=%~"  # what stands for itself; a space, say, does not
+
 File = dict[str, Any]
 """A FILE in Python."""
 
@@ -40,7 +43,7 @@ def is_remote(path: str) -> bool:
 def file_system(address: str) -> tuple[FileSystem, str]:
     """Return the file system of an address, and the path within it; raises SourceError where there is none."""
     try:
-        return FileSystem.from_uri(address)
+        return FileSystem.from_uri(quote(address, safe=_OF_ADDRESSES))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(f"{shown(address)} is no address that is known: {error}") from error
 
