@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +95,12 @@ def _scan_on(
             arguments = (partial(make_detector, precision=detector.signed["precision"]), sources, fps)
             try:
                 with closing(spread(Listing(sources, follow_links, done), Scanner, arguments, count)) as batches:
-                    for rows in takewhile(lambda rows: not interrupted, batches):
+                    for rows in batches:
                         parts.add(rows)
                         tally.add_all(rows.field("verdict").to_pylist(), rows.field("error").to_pylist())
                         display.advance(len(rows))
+                        if interrupted:
+                            break
             finally:
                 parts.flush()
         if not (tally.verdicts or len(done) or interrupted):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Protocol
 from warnings import catch_warnings, simplefilter
 
@@ -20,6 +23,7 @@ from ...edge.errors import FacetellError, RuntimeMissingError, SourceError
 from ...edge.scan import available_processors
 
 AUTO = "auto"
+_ANSWER_S = 5
 Batches = Callable[[], Iterator[pa.StructArray]]
 _CALLS_PER_WORKER = 2  # one fetches its files while the other scans
 _ASKED_AHEAD = 16  # batches, so that the way to the head is no wait
@@ -40,23 +44,44 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
     auto is the cluster that this machine is a node of, or else one of its own, started here and stopped at the end.
     Raises SourceError when nothing answers there, or what answers is another Ray or Python.
     """
+    address = _running_here() if address == AUTO else address
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        with catch_warnings():
-            simplefilter("ignore")
-            ray.init(address, **options)
-    except ConnectionError as error:
-        if address != AUTO:
-            wanted = "auto, HOST:6379 or ray://HOST:10001, with the RAY_AUTH_TOKEN of its nodes"
-            raise SourceError(f"no Ray cluster answers at {address}; wanted {wanted}") from error
-        processors = workers or available_processors()
-        ray.init("local", num_cpus=processors, include_dashboard=False, **options)
-    except (RuntimeError, ValueError) as error:
-        raise SourceError(f"cannot use the Ray cluster at {address}: {error}") from error
+    if address is None:
+        ray.init("local", num_cpus=workers or available_processors(), include_dashboard=False, **options)
+    else:
+        _check_answers(address)
+        try:
+            with catch_warnings():
+                simplefilter("ignore")
+                ray.init(address, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            hint = "Ray and Python must be the same there and here, and RAY_AUTH_MODE and RAY_AUTH_TOKEN"
+            raise SourceError(f"cannot use the Ray cluster at {address}; {hint}: {error}") from error
     try:
         yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
+
+
+def _running_here() -> str | None:
+    """Return the address of the cluster that this machine is a node of, as Ray keeps it, if it answers."""
+    if "RAY_ADDRESS" in os.environ:
+        return os.environ["RAY_ADDRESS"]
+    with suppress(OSError, SourceError):
+        address = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text().strip()
+        _check_answers(address)
+        return address
+    return None
+
+
+def _check_answers(address: str) -> None:
+    """Raise SourceError where nobody listens: Ray would wait for minutes, and end the program."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        wanted = "auto, HOST:6379 or ray://HOST:10001"
+        raise SourceError(f"no Ray cluster answers at {address}; wanted {wanted}: {error}") from error
 
 
 def spread(

@@ -133,12 +133,13 @@ class Parts:
 
     def dataset(self) -> Dataset:
         """Return all rows that were written; raises SourceError where something else is in the folder."""
+        foreign = f"{self._name} holds what is no result of such a scan; choose another with -o"
         try:
             written = dataset(self._folder, filesystem=self._files, format="parquet")
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{self._name} holds what is no result of a scan; choose another with -o") from error
+            raise SourceError(foreign) from error
         if not written.schema.equals(SCHEMA):
-            raise SourceError(f"{self._name} holds what is no result of such a scan; choose another with -o")
+            raise SourceError(foreign)
         return written
 
     def add(self, rows: pa.StructArray) -> None:

@@ -6,11 +6,12 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _BRIDGE = "facetell"
@@ -28,13 +29,22 @@ def can_make_nodes() -> bool:
     return subprocess.run(["unshare", "-nm", "true"], capture_output=True, check=False).returncode == 0
 
 
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_health_check_period_ms": "500",  # a node that is cut off is given up after seconds instead of half a minute
+    "RAY_health_check_timeout_ms": "1000",
+}
+"""Of nodes, and of whoever talks to them."""
+
+
 class Node:
     """One Ray node; the first of a cluster is its head."""
 
-    def __init__(self, number: int, environment: dict[str, str]) -> None:
+    def __init__(self, number: int) -> None:
         """Make the namespace; nothing runs in it yet."""
         self.address = f"{_NETWORK}.{number + 1}"
-        self._name, self._link, self._environment = f"facetell{number}", f"facetell-{number}", environment
+        self._name, self._link = f"facetell{number}", f"facetell-{number}"
         _ip("netns", "add", self._name)
         _ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self._name)
         _ip("link", "set", self._link, "master", _BRIDGE, "up")
@@ -49,7 +59,7 @@ class Node:
     def run(self, *command: str, **options: object) -> subprocess.Popen[str]:
         """Start a command on the node."""
         inside = ["nsenter", "-t", str(self._root.pid), "-m", "-n", f"--wd={Path.cwd()}", *command]
-        return subprocess.Popen(inside, env=self._environment, text=True, **options)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return subprocess.Popen(inside, env=os.environ | ENVIRONMENT, text=True, **options)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def start_ray(self, *options: str, processors: int) -> None:
         """Start Ray's processes."""
@@ -60,14 +70,20 @@ class Node:
         if started.returncode:
             raise RuntimeError(f"ray start {shlex.join(options)}: {said}")
 
+    def is_at_work(self) -> bool:
+        """Return whether a worker of the node has a batch."""
+        names = (Path(f"/proc/{pid}/cmdline").read_text() for pid in self._pids())
+        return any(name.startswith("ray::MapWorker") and ".submit" in name for name in names)
+
     def cut_off(self) -> None:
         """Take the network away: the node goes on alone."""
         _ip("link", "set", self._link, "down")
 
     def kill(self) -> None:
         """Kill everything that runs on the node, at once."""
-        for pid in subprocess.run(["ip", "netns", "pids", self._name], capture_output=True, text=True).stdout.split():
-            subprocess.run(["kill", "-9", pid], check=False, capture_output=True)
+        for pid in self._pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._root.wait()
 
     def remove(self) -> None:
@@ -75,6 +91,10 @@ class Node:
         self.kill()
         subprocess.run(["ip", "link", "del", self._link], check=False, capture_output=True)
         subprocess.run(["ip", "netns", "del", self._name], check=False, capture_output=True)
+
+    def _pids(self) -> list[int]:
+        found = subprocess.run(["ip", "netns", "pids", self._name], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in found.stdout.split()]
 
     def _wait_for_mounts(self) -> None:
         deadline = time.monotonic() + _START_S
@@ -87,14 +107,13 @@ class Node:
 @contextmanager
 def ray_nodes(count: int, processors: int = 1) -> Iterator[list[Node]]:
     """Yield the nodes of a Ray cluster, each with its processors; the first answers at ray://ADDRESS:10001."""
-    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     nodes: list[Node] = []
     try:
         _ip("link", "add", _BRIDGE, "type", "bridge")
         _ip("addr", "add", f"{_NETWORK}.1/24", "dev", _BRIDGE)
         _ip("link", "set", _BRIDGE, "up")
         for number in range(1, count + 1):
-            nodes.append(Node(number, environment))
+            nodes.append(Node(number))
         head, *others = nodes
         client = f"--ray-client-server-port={_CLIENT_PORT}"
         head.start_ray("--head", "--port=6379", "--include-dashboard=false", client, processors=processors)

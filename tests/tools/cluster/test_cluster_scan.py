@@ -1,0 +1,195 @@
+"""scan --cluster gives what scan gives, whatever happens to workers, and goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facetell.tools.cli import run
+
+from ...pictures import SAMPLES, VIDEO_SIZE, write_video
+from ...program import DONE, FACETELL, FAILED, INTERRUPTED, SOME_FAILED, USAGE, one_error
+from .rows import comparable, plain, rows
+
+pytest.importorskip("ray", reason="ray is not installed")
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray about itself
+
+FILES = 512
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures, one of them broken, a video, a name that is no UTF-8, folders."""
+    folder = tmp_path_factory.mktemp("photos")
+    shutil.copytree(SAMPLES, folder / "samples", ignore=shutil.ignore_patterns("*.md", "ports"))
+    (folder / "broken.jpg").write_bytes(b"broken")
+    shutil.copy(SAMPLES / "real_astronaut.jpg", os.fsdecode(bytes(folder) + b"/caf\xe9.jpg"))
+    write_video(folder / "grey.avi", [np.full((*VIDEO_SIZE[::-1], 3), 90, np.uint8)] * 20, "MJPG")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So many pictures that there is time to disturb a scan of them."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(FILES):
+        (folder / f"{number:04}.jpg").symlink_to(SAMPLES / "two_faces.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scanned(ray_address: str, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("scanned") / "results.parquet"
+    command = ["scan", str(photos), "--cluster", ray_address, "--precision", "float32", "-o", str(output)]
+    assert run(command) == SOME_FAILED
+    return output
+
+
+def test_the_rows_are_those_of_a_plain_scan(scanned: Path, photos: Path, tmp_path: Path) -> None:
+    expected = plain(photos, "--precision", "float32", output=tmp_path / "plain.jsonl")
+    assert len(expected) == len(list(SAMPLES.glob("*.jpg"))) + 3
+    assert comparable(rows(scanned)) == comparable(expected)
+
+
+def test_rows_say_which_file_and_model_they_are_of(scanned: Path, photos: Path) -> None:
+    broken = photos / "broken.jpg"
+    (row,) = [row for row in rows(scanned) if row["path"] == str(broken)]
+    assert row["size_bytes"] == broken.stat().st_size
+    assert row["modified"].value == broken.stat().st_mtime_ns
+    assert len(row["model_sha256"]) == 64
+
+
+def test_the_overview_shows_the_most_suspicious_and_counts_all(scanned: Path, photos: Path) -> None:
+    page = (scanned / "_overview.html").read_text()
+    assert "data:image/png;base64," in page
+    assert page.index("fake_hopper") < page.index("real_astronaut")
+    assert "not a picture in a format that is read" in page
+    assert f"<dt>files</dt><dd>{len(rows(scanned))}</dd>" in page
+
+
+@pytest.fixture
+def copy(scanned: Path, tmp_path: Path) -> Path:
+    """The results of the scan, to be gone on with."""
+    return shutil.copytree(scanned, tmp_path / "results.parquet")
+
+
+def test_resume_scans_what_is_new_or_changed_alone(
+    copy: Path, photos: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(rows(copy))
+    new, changed = photos / "new.jpg", photos / "broken.jpg"
+    shutil.copy(SAMPLES / "no_face_coffee.jpg", new)
+    changed.write_bytes(b"broken otherwise")
+    code = run(["scan", str(photos), "--cluster", ray_address, "-o", str(copy), "--resume"])
+    new.unlink()
+    assert code == SOME_FAILED
+    assert "Scanned 2 files in" in (err := capsys.readouterr().err)
+    assert f"{before} were done before, 1 of them not read" in err
+    assert sorted(row["path"] for row in rows(copy)[before:]) == [str(changed), str(new)]
+
+
+def test_another_rule_is_another_scan(copy: Path, photos: Path, ray_address: str) -> None:
+    before = len(rows(copy))
+    command = ["scan", str(photos / "samples"), "--cluster", ray_address, "-o", str(copy), "--resume"]
+    assert run([*command, "--threshold", "0.5"]) == DONE
+    assert len(rows(copy)) == before + len(list(SAMPLES.glob("*.jpg")))
+
+
+REFUSED = {
+    "there already": ([], "exists already"),
+    "something else there": (["--resume"], "no result of such a scan"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_folder_of_something_else_is_left_alone(
+    name: str, photos: Path, ray_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, reason = REFUSED[name]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert run(["scan", str(photos), "--cluster", ray_address, "-o", str(tmp_path / "mine"), *options]) == FAILED
+    assert reason in one_error(capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_what_does_not_exist_is_told(ray_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing"
+    assert run(["scan", str(missing), "--cluster", ray_address, "-o", str(tmp_path / "out")]) == FAILED
+    assert f"{missing} does not exist" in one_error(capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+MISUSED = {
+    "no output": ["photos"],
+    "no paths": ["-o", "out"],
+    "paths from standard input": ["-", "-o", "out"],
+    "--watch": ["photos", "-o", "out", "--watch", "photos"],
+    "--copy-to": ["photos", "-o", "out", "--copy-to", "copies"],
+    "--format": ["photos", "-o", "out", "--format", "csv"],
+}
+
+
+@pytest.mark.parametrize("name", MISUSED)
+def test_what_does_not_go_with_a_cluster_is_told(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["scan", "--cluster", "auto", *MISUSED[name]]) == USAGE
+    assert "Error" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def expected(many: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return comparable(plain(many, "--precision", "float32", output=tmp_path_factory.mktemp("plain") / "rows.jsonl"))
+
+
+def start(many: Path, address: str, output: Path, *options: str) -> subprocess.Popen[str]:
+    command = [*FACETELL, "scan", many, "--cluster", address, "--precision", "float32", "-o", output, *options]
+    return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def busy_workers() -> list[int]:
+    """Process numbers of Ray's workers that are at work on a batch."""
+    found = subprocess.run(["pgrep", "-f", r"^ray::MapWorker.*\.submit"], capture_output=True, text=True, check=False)
+    return [int(number) for number in found.stdout.split()]
+
+
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
+def test_a_worker_that_is_killed_loses_and_doubles_nothing(
+    many: Path, ray_address: str, tmp_path: Path, expected: list[str]
+) -> None:
+    process = start(many, ray_address, tmp_path / "out")
+    os.kill(wait_for(busy_workers)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == DONE, err
+    assert comparable(rows(tmp_path / "out")) == expected
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_does_the_rest(
+    many: Path, ray_address: str, tmp_path: Path, expected: list[str]
+) -> None:
+    process = start(many, ray_address, tmp_path / "out")
+    wait_for(busy_workers)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, err
+    assert "Stopped after" in err
+    assert len(rows(tmp_path / "out")) < FILES
+    assert run(["scan", str(many), "--cluster", ray_address, "-o", str(tmp_path / "out"), "--resume"]) == DONE
+    assert comparable(rows(tmp_path / "out")) == expected
