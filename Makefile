@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = -m pip install --quiet --disable-pip-version-check
 # TensorFlow 2.17 has wheels up to Python 3.12; above that the edge package is installed and tested alone.
-EXTRAS := $(shell $(PYTHON) -c "import sys; print('train,web,dev' if sys.version_info < (3, 13) else 'web,dev')")
+EXTRAS := $(shell $(PYTHON) -c "import sys; print('train,web,cluster,dev' if sys.version_info < (3, 13) else 'web,cluster,dev')")
 
 .PHONY: demo test check fuzz pi verify clients phone samples clean
 
@@ -10,7 +10,7 @@ demo: .venv-demo/ready  ## install the light edge package and scan the samples w
 	.venv-demo/bin/facetell scan samples --format table
 
 test: .venv/ready  ## install everything and pass the tests
-	@test "$(EXTRAS)" != web,dev || echo "No TensorFlow for this Python: the tests of training and export are skipped."
+	@test "$(EXTRAS)" != web,cluster,dev || echo "No TensorFlow for this Python: the tests of training and export are skipped."
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: .venv/ready  ## style and types

@@ -108,7 +108,7 @@ def _scan_on(
                 f"no pictures in {', '.join(map(shown, named))}; wanted pictures, videos or folders of them"
             )
         if parts.is_there():
-            page = overview(parts.dataset(), sources, detector, shlex.join(["facetell", *sys.argv[1:]]))
+            page = overview(parts.dataset(), sources, detector, shlex.join(["facetell", *map(shown, sys.argv[1:])]))
             parts.write(PAGE, page)
     if not quiet:
         seconds = time.monotonic() - started

@@ -44,19 +44,19 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
     auto is the cluster that this machine is a node of, or else one of its own, started here and stopped at the end.
     Raises SourceError when nothing answers there, or what answers is another Ray or Python.
     """
-    address = _running_here() if address == AUTO else address
+    found = _running_here() if address == AUTO else address
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
+    if found is None:
         ray.init("local", num_cpus=workers or available_processors(), include_dashboard=False, **options)
     else:
-        _check_answers(address)
+        _check_answers(found)
         try:
             with catch_warnings():
                 simplefilter("ignore")
-                ray.init(address, **options)
+                ray.init(found, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             hint = "Ray and Python must be the same there and here, and RAY_AUTH_MODE and RAY_AUTH_TOKEN"
-            raise SourceError(f"cannot use the Ray cluster at {address}; {hint}: {error}") from error
+            raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {error}") from error
     try:
         yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
