@@ -1,0 +1,113 @@
+"""How fast a scan on a Ray cluster of this machine is, against a plain one: python -m tests.tools.cluster.speed FOLDER.
+
+Rounds of both in turn, with the same number of workers; prints the medians and the ratio of each round as Markdown.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import psutil
+
+from facetell.edge.bundle import load_bundle
+from facetell.edge.detector import Detector
+from facetell.edge.runtime import silent_stderr
+from facetell.edge.scan import expand_paths, scan_files
+from facetell.tools.cluster.engine import cluster, spread
+from facetell.tools.cluster.rows import NONE_DONE
+from facetell.tools.cluster.scan import Listing, Scanner
+from facetell.tools.cluster.sources import Sources
+
+ROUNDS = 3
+FPS = 5.0
+
+
+class Run(NamedTuple):
+    """One scan."""
+
+    files: int
+    first_s: float
+    """From the start, that of Ray included, to the first rows."""
+    rate: float
+    """Files a second from the first rows to the last."""
+    memory_mb: float
+    """The most that this process and its children held, what they share counted once (PSS)."""
+
+
+def plain(folder: Path, workers: int) -> Iterator[int]:
+    """Yield how many files are done."""
+    detector = Detector(load_bundle(), precision="float32")
+    for _ in scan_files(expand_paths([folder]), detector, workers=workers, fps=FPS):
+        yield 1
+
+
+def on_cluster(folder: Path, workers: int) -> Iterator[int]:
+    """Yield how many files are done."""
+    sources = Sources((str(folder),))
+    arguments = (partial(Detector, load_bundle(), precision="float32"), sources, FPS)
+    with cluster("auto", workers) as count:
+        for rows in spread(Listing(sources, False, NONE_DONE), Scanner, arguments, count):
+            yield len(rows)
+
+
+def measured(scan: Callable[[Path, int], Iterable[int]], folder: Path, workers: int) -> Run:
+    """Run a scan."""
+    started = time.monotonic()
+    with peak_memory() as peak:
+        arrived = [(time.monotonic(), count) for count in scan(folder, workers)]
+    (first, head), (last, _) = arrived[0], arrived[-1]
+    files = sum(count for _, count in arrived)
+    return Run(files, first - started, (files - head) / (last - first), max(peak) / 1e6)
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """Yield a list that memory is added to, in bytes, every half second."""
+    seen, done = [0.0], threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.5):
+            seen.append(sum(map(_pss, [psutil.Process(), *psutil.Process().children(recursive=True)])))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+def _pss(process: psutil.Process) -> float:
+    try:
+        return process.memory_full_info().pss
+    except psutil.Error:  # gone
+        return 0
+
+
+def main(folder: Path) -> None:
+    """Measure with one worker and with two."""
+    print("| workers | | files/s | of plain | first rows, s | memory, MB |\n|---|---|---|---|---|---|")
+    for workers in (1, 2):
+        pairs = [(measured(plain, folder, workers), measured(on_cluster, folder, workers)) for _ in range(ROUNDS)]
+        ratios = [ours.rate / theirs.rate for theirs, ours in pairs]
+        for name, runs in (("plain", [one for one, _ in pairs]), ("cluster", [other for _, other in pairs])):
+            share = f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if name == "cluster" else "1"
+            rate, first, memory = (
+                median(getattr(run, key) for run in runs) for key in ("rate", "first_s", "memory_mb")
+            )
+            print(f"| {workers} | {name} | {rate:.0f} | {share} | {first:.1f} | {memory:.0f} |", flush=True)
+    print(f"\n{pairs[0][0].files} files, {ROUNDS} rounds.")
+
+
+if __name__ == "__main__":
+    with silent_stderr():
+        main(Path(sys.argv[1]))
