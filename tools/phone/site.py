@@ -57,7 +57,7 @@ def site_files(bundle: Bundle) -> dict[str, bytes]:
     files[_CARD_PAGE] = files[_CARD_PAGE].replace(_CARD_PLACE.encode(), _as_html(bundle.card).encode())
     files["bundle/model.json"] = json.dumps(_manifest(bundle), indent=2).encode()
     files |= {
-        f"bundle/{classifier.file}": classifier.content
+        f"bundle/{precision}.tflite": classifier.content
         for precision, classifier in bundle.classifiers.items()
         if precision in _PRECISIONS
     }
@@ -69,6 +69,11 @@ def site_files(bundle: Bundle) -> dict[str, bytes]:
     version = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()[:16]
     files["files.js"] = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(listed)};\n".encode()
     return files
+
+
+def packed_files() -> dict[str, bytes]:
+    """Return those of the page's files that ship packed by gzip, as they are, by their path in the page."""
+    return {path.relative_to(SITE).as_posix().removesuffix(".gz"): path.read_bytes() for path in SITE.rglob("*.gz")}
 
 
 def _manifest(bundle: Bundle) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def _manifest(bundle: Bundle) -> dict[str, Any]:
         },
         "files": {
             precision: {
-                "file": classifier.file,
+                "file": f"{precision}.tflite",
                 "temperature": classifier.calibration.temperature,
                 "bias": classifier.calibration.bias,
             }

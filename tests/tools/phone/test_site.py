@@ -12,7 +12,7 @@ from facetell.tools.phone.site import SITE, site_files, write_site
 
 from ...pictures import tree
 
-OWN_CODE_BYTES = 40_000
+ROOT = SITE.parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +108,16 @@ def test_the_model_card_is_a_page(bundle: Bundle, card: str) -> None:
     assert "<script" not in page
 
 
-def test_our_own_code_is_small() -> None:
-    sources = [path for path in (SITE.parent / "app").glob("s*/*.js") if path.name != "texts.js"]
-    assert sum(path.stat().st_size for path in sources) < OWN_CODE_BYTES
-
-
 def test_the_licences_of_others_are_named(files: dict[str, bytes]) -> None:
     notice = files["NOTICE.txt"].decode()
     assert "LiteRT.js" in notice
     assert "MediaPipe" in notice
+    assert files["LICENSE.txt"] == (ROOT / "LICENSE").read_bytes()
+
+
+def test_classifiers_have_names_of_their_own(bundle: Bundle) -> None:
+    classifiers = {name: replace(one, file=f"../{name} 1.tflite") for name, one in bundle.classifiers.items()}
+    files = site_files(replace(bundle, classifiers=classifiers))
+    assert {"bundle/float32.tflite", "bundle/int8.tflite"} < set(files)
+    named = json.loads(files["bundle/model.json"])["files"].values()
+    assert [entry["file"] for entry in named] == ["float32.tflite", "int8.tflite"]

@@ -5,7 +5,9 @@ import { texts } from "./texts.js";
 import { Watcher } from "./watcher.js";
 
 const $ = (id) => document.getElementById(id);
-const worker = new Worker("worker.js");
+// A worker of a blob has the page's policy; one of an address has what its server sends, on most web spaces none.
+const script = `importScripts(${JSON.stringify(new URL("worker.js", location).href)})`;
+const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
 const waiting = new Map();
 let asked = 0;
 
@@ -15,7 +17,7 @@ worker.onmessage = ({ data: { id, answer, error } }) => {
   if (error === undefined) resolve(answer);
   else reject(new Error(error));
 };
-worker.onerror = (event) => waiting.forEach(({ reject }) => reject(new Error(event.message || "the worker stopped")));
+worker.onerror = (event) => waiting.forEach(({ reject }) => reject(new Error(event.message || texts.workerStopped)));
 
 /** Asks the worker; see worker.js for what it answers. */
 const ask = (what, given, handed = []) =>
@@ -26,17 +28,27 @@ const ask = (what, given, handed = []) =>
 
 for (const element of document.querySelectorAll("[data-text]")) element.textContent = texts[element.dataset.text];
 $("theme").ariaLabel = texts.theme;
+$("shown").ariaLabel = texts.shown;
 $("limits").append(...texts.limits.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
 
 // --- Light and dark
 
 const theme = () => document.documentElement.dataset.theme;
-document.documentElement.dataset.theme = localStorage.getItem("theme") ?? "";
+document.documentElement.dataset.theme = inStore((store) => store.getItem("theme")) ?? "";
 $("theme").onclick = () => {
   const isDark = theme() ? theme() === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   document.documentElement.dataset.theme = isDark ? "light" : "dark";
-  localStorage.setItem("theme", theme());
+  inStore((store) => store.setItem("theme", theme()));
 };
+
+/** Reads or writes what is kept for the next time, where the browser lets a page keep anything. */
+function inStore(use) {
+  try {
+    return use(localStorage);
+  } catch {
+    return null;
+  }
+}
 
 // --- Two tabs
 
@@ -61,29 +73,38 @@ for (const [place, name] of tabs.entries()) {
 
 // --- The detector
 
-const detector = ask("load");
 let verdictOf;
 let hasExplain = false;
 status(texts.loading);
-detector
-  .then(async ({ name, version, license, thresholds: { fake, real }, hasExplain: explains }) => {
+/** Whether the detector is there; where it is not, that has been said. */
+const loaded = ask("load", location.href).then(
+  ({ name, version, license, thresholds: { fake, real }, hasExplain: explains }) => {
     verdictOf = (pFake) => (pFake >= fake ? "fake" : pFake <= real ? "real" : "uncertain");
     hasExplain = explains;
     status(texts.ready);
-    const precision = await ask("choosePrecision");
-    const rounded = { fake: fake.toPrecision(3), real: real.toPrecision(3) };
-    $("about").textContent = texts.about({ name, version, license, precision, ...rounded });
-    if ((await keepForOffline()) && $("status").textContent === texts.ready) status(texts.offline);
-  })
-  .catch((error) => status(texts.failed(error.message)));
+    settle({ name, version, license, fake: fake.toPrecision(3), real: real.toPrecision(3) });
+    return true;
+  },
+  (error) => {
+    status(texts.failed(error.message));
+    return false;
+  },
+);
+
+async function settle(about) {
+  const precision = await ask("choosePrecision").catch(() => "float32");
+  $("about").textContent = texts.about({ ...about, precision });
+  if ((await keepForOffline()) && $("status").textContent === texts.ready) status(texts.offline);
+}
 
 /** Keeps everything for the next time and returns whether that worked, as it does on https and on this machine. */
 async function keepForOffline() {
-  if (!navigator.serviceWorker) return false;
   try {
-    await navigator.serviceWorker.register("sw.js");
-    await navigator.serviceWorker.ready;
-    return true;
+    await navigator.serviceWorker.register("sw.js", { updateViaCache: "none" });
+    const { active } = await navigator.serviceWorker.ready;
+    const { port1, port2 } = new MessageChannel();
+    active.postMessage("keep", [port2]);
+    return (await new Promise((resolve) => (port1.onmessage = resolve))).data;
   } catch {
     return false; // private windows, say: the page works all the same
   }
@@ -97,42 +118,40 @@ function status(text) {
 
 let photo = 0;
 
-async function look(file) {
+/** Looks at the file that get returns, now or later. */
+async function look(get) {
   const own = ++photo;
   open("photo");
-  status(texts.looking);
-  const address = URL.createObjectURL(file);
   $("photo-said").replaceChildren();
+  if (!(await loaded) || own !== photo) return; // another was chosen meanwhile
+  status(texts.looking);
   try {
-    await detector;
-    const found = await ask("photo", file);
-    if (own !== photo) return; // another was chosen meanwhile
-    $("photo-stage").hidden = true;
+    const found = await ask("photo", { number: own, file: await get() });
+    if (own !== photo) return;
+    $("photo-stage").hidden = !found;
     if (!found) return status(texts.unreadable);
-    const { faces, latencyMs } = found;
-    $("shown").src = address;
-    await $("shown").decode();
-    $("photo-stage").hidden = false;
-    const evidence = hasExplain && faces.length ? (face) => ask("evidence", face.box) : null;
+    const { faces, latencyMs, shown } = found;
+    Object.assign($("shown"), { width: shown.width, height: shown.height });
+    $("shown").getContext("bitmaprenderer").transferFromImageBitmap(shown);
+    const evidence = hasExplain && faces.length ? ({ box }) => ask("evidence", { number: own, box }) : null;
     show($("photo-stage"), $("photo-said"), faces, { latencyMs, evidence });
     status("");
   } catch (error) {
     if (own !== photo) return;
     $("photo-stage").hidden = true;
-    status(texts.failed(error.message));
-  } finally {
-    URL.revokeObjectURL(address);
+    status(texts.photoFailed(error.message));
   }
 }
 
+const lookAtFirst = ([file]) => file && look(() => file);
 for (const id of ["choose", "take"]) {
   $(id).onchange = ({ target }) => {
-    if (target.files.length) look(target.files[0]);
+    lookAtFirst(target.files);
     target.value = ""; // so that the same file can be chosen again
   };
 }
 $("take-label").hidden = !matchMedia("(pointer: coarse)").matches;
-document.onpaste = ({ clipboardData }) => clipboardData.files.length && look(clipboardData.files[0]);
+document.onpaste = ({ clipboardData }) => lookAtFirst(clipboardData.files);
 document.ondragover = (event) => {
   event.preventDefault();
   $("drop").classList.add("over");
@@ -141,61 +160,84 @@ document.ondragleave = () => $("drop").classList.remove("over");
 document.ondrop = (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
+  lookAtFirst(event.dataTransfer.files);
 };
 for (const [name, words] of Object.entries(texts.sample)) {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: words });
-  button.onclick = async () => look(await (await fetch(`samples/${name}`)).blob());
+  button.onclick = () => look(() => sample(name));
   $("samples").append(" ", button);
+}
+
+async function sample(name) {
+  const answer = await fetch(`samples/${name}`);
+  if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
+  return answer.blob();
 }
 
 // --- The camera
 
 let stream;
-let facing = "user";
+let cameras = [];
+let wanted = { facingMode: "user" };
 let filming = 0; // a number for each start, so that an older loop ends
 
 async function start() {
-  stop();
-  const own = ++filming;
   if (!navigator.mediaDevices) return status(texts.cameraProblems.insecure);
+  release();
+  turn(true);
+  const own = filming;
   try {
-    const video = { facingMode: facing, width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+    const video = { ...wanted, width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
     const opened = await navigator.mediaDevices.getUserMedia({ video, audio: false });
     if (own !== filming) return opened.getTracks().forEach((track) => track.stop());
     stream = opened;
+    const [track] = stream.getVideoTracks();
+    track.onended = () => own === filming && stop(texts.cameraGone);
+    const isMirrored = track.getSettings().facingMode !== "environment";
+    $("camera-stage").classList.toggle("mirrored", isMirrored);
     $("video").srcObject = stream;
     await $("video").play();
-    await detector;
+    const isLoaded = await loaded;
+    if (own !== filming) return;
+    if (!isLoaded) return stop();
+    cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
+    if (own !== filming) return;
+    $("flip").hidden = cameras.length < 2;
+    status("");
+    await film(own, isMirrored);
   } catch (error) {
-    if (own === filming) {
-      stop();
-      status(texts.cameraProblems[error.name] ?? texts.failed(error.message));
-    }
-    return;
+    if (own === filming) stop(texts.cameraProblems[error.name] ?? texts.cameraFailed(error.message));
   }
-  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
-  $("camera-stage").hidden = $("stop").hidden = false;
-  $("flip").hidden = cameras.length < 2;
-  $("start").hidden = true;
-  $("camera-stage").classList.toggle("mirrored", facing === "user");
-  status("");
-  film(own);
 }
 
-function stop() {
+/** Stops the camera and says why, where that is not plain. */
+function stop(why) {
+  release();
+  turn(false);
+  if (why) status(why);
+}
+
+function release() {
   filming++;
   stream?.getTracks().forEach((track) => track.stop());
   stream = undefined;
   $("video").srcObject = null;
-  $("start").hidden = false;
-  $("camera-stage").hidden = $("stop").hidden = $("flip").hidden = true;
   $("rate").textContent = "";
+  show($("camera-stage"), null, [], {});
   $("camera-said").replaceChildren();
 }
 
+/** Shows the camera and its buttons, or the one that starts it, which takes the focus of one that goes. */
+function turn(isOn) {
+  const focused = document.activeElement;
+  $("start").hidden = isOn;
+  $("camera-stage").hidden = $("stop").hidden = !isOn;
+  if (!isOn) $("flip").hidden = true;
+  if (focused.hidden) $(isOn ? "stop" : "start").focus();
+}
+
 /** Looks at the newest frame, again and again. */
-async function film(own) {
+async function film(own, isMirrored) {
   const watcher = new Watcher(verdictOf);
   const looks = [];
   let latency = 0;
@@ -213,7 +255,7 @@ async function film(own) {
     const now = performance.now();
     const seen = watcher.look(now, faces).sort((one, other) => other.pFake - one.pFake);
     const tells = now - told > 500; // words that change with every frame cannot be read
-    show($("camera-stage"), tells ? $("camera-said") : null, seen, { isMirrored: facing === "user" });
+    show($("camera-stage"), tells ? $("camera-said") : null, seen, { isMirrored });
     latency = latency ? 0.9 * latency + 0.1 * latencyMs : latencyMs;
     looks.push(now);
     while (now - looks[0] > 2000) looks.shift();
@@ -238,8 +280,12 @@ const nextFrame = () =>
   });
 
 $("start").onclick = start;
-$("stop").onclick = stop;
+$("stop").onclick = () => stop();
 $("flip").onclick = () => {
-  facing = facing === "user" ? "environment" : "user";
+  if (!stream) return; // the other one is about to start
+  const { facingMode, deviceId } = stream.getVideoTracks()[0].getSettings();
+  const next = cameras[(cameras.findIndex((camera) => camera.deviceId === deviceId) + 1) % cameras.length];
+  const facing = { facingMode: facingMode === "user" ? "environment" : "user" };
+  wanted = facingMode ? facing : { deviceId: { exact: next.deviceId } }; // webcams face nowhere
   start();
 };

@@ -26,11 +26,11 @@ function frame({ box: [xMin, yMin, xMax, yMax], verdict }, number, isMirrored) {
 }
 
 function card(stage, faces, latencyMs, evidence) {
-  const verdict = faces[0]?.verdict ?? "none";
+  const [worst] = faces, verdict = worst?.verdict ?? "none";
   const card = element("div", `verdict ${verdict}`);
   card.append(element("h2", "", texts.verdicts[verdict]));
-  if (faces.length) card.append(bar(faces[0].pFake));
-  card.append(element("p", "", texts.meanings[verdict](faces.length && percent(faces[0].pFake))));
+  if (worst) card.append(bar(worst.pFake));
+  card.append(element("p", "", worst?.isEarly ? texts.early : texts.meanings[verdict](worst && percent(worst.pFake))));
   if (faces.length > 1) {
     card.append(element("p", "", texts.severalFaces(faces.length)));
     const words = ({ verdict, pFake }, place) => texts.face(place + 1, texts.verdicts[verdict], percent(pFake));
@@ -53,17 +53,24 @@ function bar(pFake) {
 /** Returns the button that shows and hides where the network looked, and what that means. */
 function switchFor(stage, faces, evidence) {
   const button = Object.assign(element("button", "", texts.where), { type: "button" });
-  const meaning = Object.assign(element("p", "soft", texts.whereMeans), { hidden: true });
-  button.ariaPressed = "false";
+  const meaning = Object.assign(element("p", "soft"), { hidden: true });
+  let isBusy = false; // a disabled button would lose the focus
   button.onclick = async () => {
-    const isShown = stage.querySelector(".heat") !== null;
-    button.disabled = true;
-    if (isShown) for (const heat of stage.querySelectorAll(".heat")) heat.remove();
-    else for (const face of faces) stage.querySelector(".box").before(heat(face.square, await evidence(face)));
-    button.disabled = false;
-    button.textContent = isShown ? texts.where : texts.whereOff;
-    button.ariaPressed = String(!isShown);
-    meaning.hidden = isShown;
+    if (isBusy) return;
+    isBusy = true;
+    const shown = stage.querySelectorAll(".heat"), maps = [];
+    try {
+      if (!shown.length) for (const face of faces) maps.push(heat(face.square, await evidence(face)));
+      meaning.textContent = texts.whereMeans;
+    } catch (error) {
+      meaning.textContent = texts.whereFailed(error.message);
+    }
+    isBusy = false;
+    if (!button.isConnected) return; // another photo is shown
+    for (const map of shown) map.remove();
+    if (maps.length === faces.length) stage.querySelector(".box").before(...maps);
+    button.textContent = stage.querySelector(".heat") ? texts.whereOff : texts.where;
+    meaning.hidden = shown.length > 0;
   };
   return [button, meaning];
 }

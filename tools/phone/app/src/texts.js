@@ -1,4 +1,5 @@
-// Every word that people read, in one place: copy this file to translate it.
+// Every word that people read, in one place: copy this file to translate it. What is read without scripts stands in
+// index.html (description and noscript), card.html and manifest.webmanifest.
 
 export const texts = {
   title: "facetell",
@@ -8,6 +9,7 @@ export const texts = {
   ready: "Ready.",
   offline: "Ready, and works without a network.",
   failed: (why) => `It does not start here: ${why}. A newer browser may help.`,
+  workerStopped: "the detector stopped",
 
   photo: "Photo",
   camera: "Camera",
@@ -17,7 +19,9 @@ export const texts = {
   samples: "Or try one of these:",
   sample: { "real.jpg": "a portrait", "fake.jpg": "a face swap", "two.jpg": "two people" },
   looking: "Looking …",
-  unreadable: "This browser cannot read that file as a picture. JPEG, PNG and WebP always work.",
+  shown: "The photo that was looked at",
+  photoFailed: (why) => `That photo could not be looked at: ${why}.`,
+  unreadable: "This browser cannot read that file as a whole picture. JPEG, PNG and WebP always work.",
 
   verdicts: { real: "Looks real", fake: "Looks fake", uncertain: "Uncertain", none: "No face found" },
   meanings: {
@@ -26,11 +30,13 @@ export const texts = {
     uncertain: (percent) => `The probability of a fake is ${percent}: between what real and what fake faces usually get. Try a better picture.`,
     none: () => "Nothing can be said. A face should be at least a tenth of the picture's longer side.",
   },
+  early: "Looking a little longer …",
   severalFaces: (count) => `The most suspicious of ${count} faces decides.`,
   face: (number, verdict, percent) => `Face ${number}: ${verdict.toLowerCase()}, ${percent} fake`,
   short: { real: "Real", fake: "Fake", uncertain: "Uncertain" },
   label: (number, verdict) => (number ? `${number}: ${verdict}` : verdict),
   took: (ms) => `${ms} ms on this device`,
+  whereFailed: (why) => `Where it looked cannot be shown: ${why}.`,
   where: "Show where it looked",
   whereOff: "Hide where it looked",
   whereMeans: "Orange speaks for a fake, blue for a real face. It shows where the network looked, coarsely; not what was changed or why.",
@@ -40,6 +46,8 @@ export const texts = {
   flip: "Other camera",
   rate: (perSecond, ms) => `${perSecond} looks a second, ${ms} ms each`,
   paused: "Paused while this page is hidden.",
+  cameraGone: "The camera is gone.",
+  cameraFailed: (why) => `The camera does not work here: ${why}.`,
   cameraProblems: {
     NotAllowedError: "The camera is not allowed here. Allow it in the browser's settings for this page.",
     NotFoundError: "No camera was found.",
