@@ -49,15 +49,16 @@ def main() -> None:
 
 
 LOOKS = """async (count) => {
-    const worker = new Worker("worker.js");
+    const script = `importScripts("${new URL("worker.js", location)}")`;
+    const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
     const ask = (ask, given) => new Promise((resolve, reject) => {
         worker.onmessage = ({ data: { answer, error } }) => error ? reject(new Error(error)) : resolve(answer);
         worker.postMessage({ id: 1, ask, given });
     });
-    await ask("load");
+    await ask("load", location.href);
     const found = [await ask("choosePrecision")];
     const photo = await (await fetch("photo.jpg")).blob();
-    for (let number = 0; number < count; number++) found.push((await ask("photo", photo)).latencyMs);
+    for (let number = 0; number < count; number++) found.push((await ask("photo", { number, file: photo })).latencyMs);
     return found;
 }"""
 

@@ -81,7 +81,7 @@ const loaded = ask("load", location.href).then(
   ({ name, version, license, thresholds: { fake, real }, hasExplain: explains }) => {
     verdictOf = (pFake) => (pFake >= fake ? "fake" : pFake <= real ? "real" : "uncertain");
     hasExplain = explains;
-    status(texts.ready);
+    statusAfter(texts.loading, texts.ready);
     settle({ name, version, license, fake: fake.toPrecision(3), real: real.toPrecision(3) });
     return true;
   },
@@ -94,7 +94,7 @@ const loaded = ask("load", location.href).then(
 async function settle(about) {
   const precision = await ask("choosePrecision").catch(() => "float32");
   $("about").textContent = texts.about({ ...about, precision });
-  if ((await keepForOffline()) && $("status").textContent === texts.ready) status(texts.offline);
+  if (await keepForOffline()) statusAfter(texts.ready, texts.offline);
 }
 
 /** Keeps everything for the next time and returns whether that worked, as it does on https and on this machine. */
@@ -112,6 +112,11 @@ async function keepForOffline() {
 
 function status(text) {
   $("status").textContent = text;
+}
+
+/** Says the next thing, unless something else was said since. */
+function statusAfter(before, text) {
+  if ($("status").textContent === before) status(text);
 }
 
 // --- Photos
