@@ -211,7 +211,7 @@ async function start() {
     status("");
     await film(own, isMirrored);
   } catch (error) {
-    if (own === filming) stop(texts.cameraProblems[error.name] ?? texts.cameraFailed(error.message));
+    if (own === filming) stop(texts.cameraProblems[error.name] ?? texts.cameraFailed(error.message || error.name));
   }
 }
 
