@@ -72,7 +72,7 @@ def browser(film: Path) -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(permissions=["camera"])
+    context = browser.new_context(permissions=["camera"], reduced_motion="reduce")  # nothing scrolls as it is measured
     yield context
     context.close()
 
@@ -167,6 +167,98 @@ def test_what_is_no_picture_is_refused_and_the_next_is_taken(page: Page, tmp_pat
     expect(verdict(page).get_by_role("heading")).to_have_text("Looks real", timeout=READY_MS)
 
 
+@pytest.fixture
+def small_page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page, ready, on a phone."""
+    width, height = SIZES["phone"]
+    viewport: Any = {"width": width, "height": height}
+    context = browser.new_context(viewport=viewport, has_touch=True, is_mobile=True, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(address)
+    is_ready(page)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("name", ["real_astronaut.jpg", "two_faces.jpg", "real_turned_by_exif.jpg"])
+def test_the_verdict_and_the_photo_are_seen_on_a_phone(small_page: Page, name: str) -> None:
+    page = small_page
+    choose(page, SAMPLES / name)
+    expect(verdict(page).get_by_role("heading")).to_be_in_viewport(timeout=READY_MS)
+    expect(page.locator("#photo-stage")).to_be_in_viewport(ratio=0.5)
+    expect(page.get_by_role("button", name="a face swap")).to_be_hidden()
+
+
+Box = tuple[int, int, int, int]
+
+
+def cut(path: Path, box: Box, width: int) -> Path:
+    """Write a piece of the portrait, box being its left, top, right and bottom in percent, this wide."""
+    with Image.open(SAMPLES / "real_astronaut.jpg") as image:
+        left, top, right, bottom = (share * side // 100 for share, side in zip(box, image.size * 2, strict=True))
+        piece = image.crop((left, top, right, bottom))
+        piece.resize((width, round(width / piece.width * piece.height))).save(path)
+    return path
+
+
+@pytest.mark.parametrize("box", [(0, 0, 100, 100), (30, 0, 60, 45), (0, 5, 57, 38)])
+@pytest.mark.parametrize("width", [90, 600])
+def test_labels_stay_within_the_photo(small_page: Page, tmp_path: Path, box: Box, width: int) -> None:
+    page = small_page
+    choose(page, cut(tmp_path / "piece.png", box, width))
+    expect(page.locator(".box span")).to_be_visible(timeout=READY_MS)
+    stage, label = (page.locator(name).bounding_box() for name in ("#photo-stage", ".box span"))
+    assert stage is not None
+    assert label is not None
+    assert stage["width"] >= 200
+    for start, size in (("x", "width"), ("y", "height")):
+        assert stage[start] - 0.5 <= label[start]
+        assert label[start] + label[size] <= stage[start] + stage[size] + 0.5
+
+
+def test_the_last_photo_goes_as_the_next_is_looked_at(plain_page: Page) -> None:
+    page, held = plain_page, []
+    choose(page, SAMPLES / "real_astronaut.jpg")
+    expect(verdict(page)).to_be_visible(timeout=READY_MS)
+    page.route("**/samples/two.jpg", lambda route: held.append(route))
+    page.get_by_role("button", name="two people").click()
+    is_ready(page, "Looking")
+    expect(page.locator("#photo-stage")).to_be_hidden()
+    expect(verdict(page)).to_have_count(0)
+
+
+def test_thresholds_are_marked_and_said(page: Page) -> None:
+    choose(page, SAMPLES / "real_astronaut.jpg")
+    expect(verdict(page).locator(".bar b")).to_have_count(2, timeout=READY_MS)
+    expect(page.locator("#about")).to_contain_text("It says fake from 95 %, real up to 28 %, and uncertain between.")
+
+
+def test_one_threshold_leaves_nothing_uncertain(browser: Browser, tmp_path: Path, serve: Any) -> None:
+    bundle = load_bundle()
+    write_site(replace(bundle, thresholds=replace(bundle.thresholds, real=0.5, fake=0.5)), tmp_path / "site")
+    page = browser.new_page()
+    with serve(tmp_path / "site", policy=None) as url:
+        page.goto(url)
+        is_ready(page)
+        expect(page.locator("#about")).to_contain_text("It says fake from 50 %, and real below.")
+    page.close()
+
+
+DROPPED = """(names) => {
+    const dataTransfer = new DataTransfer();
+    for (const name of names) dataTransfer.items.add(new File([window.photo], name));
+    document.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+}"""
+
+
+def test_what_is_dropped_with_a_photo_is_said(page: Page) -> None:
+    page.evaluate(DROPPED, [])
+    is_ready(page, "links and text are not looked at")
+    page.evaluate("async () => { window.photo = await (await fetch('samples/real.jpg')).blob(); }")
+    page.evaluate(DROPPED, ["one.jpg", "two.jpg"])
+    is_ready(page, "Only the first of 2 files")
+
+
 def test_a_sample_is_a_click_away(page: Page) -> None:
     page.get_by_role("button", name="a face swap").click()
     expect(verdict(page).get_by_role("heading")).to_have_text("Looks fake", timeout=READY_MS)
@@ -213,6 +305,40 @@ def test_a_camera_that_is_not_allowed_is_said(browser: Browser, address: str) ->
     page.get_by_role("button", name="Start the camera").click()
     expect(page.get_by_role("status")).to_contain_text("The camera is not allowed here", timeout=READY_MS)
     context.close()
+
+
+def test_what_the_camera_says_stays_on_its_tab(page: Page) -> None:
+    page.evaluate("navigator.mediaDevices.getUserMedia = async () => { throw { name: 'NotFoundError' }; }; 0")
+    page.get_by_role("tab", name="Camera").click()
+    expect(page.get_by_text("nothing is recorded")).to_be_visible()
+    page.get_by_role("button", name="Start the camera").click()
+    is_ready(page, "No camera was found")
+    page.get_by_role("tab", name="Photo").click()
+    is_ready(page)
+    page.get_by_role("tab", name="Camera").click()
+    is_ready(page, "No camera was found")
+
+
+def test_a_page_that_is_opened_from_disk_says_what_it_needs(browser: Browser, tmp_path: Path) -> None:
+    write_site(load_bundle(), tmp_path / "site")
+    page = browser.new_page()
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    expect(page.get_by_text("needs a web server")).to_be_visible()
+    page.close()
+
+
+BAD = {
+    "bundle/float32.tflite": "the server does not give float32.tflite",
+    "litert/litert.wasm": "a file of this page is missing or broken",
+    "worker.js": "worker.js, a file of this page, is missing",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_of_the_page_that_is_missing_is_said(plain_page: Page, name: str) -> None:
+    plain_page.route(f"**/{name}", lambda route: route.fulfill(status=404))
+    plain_page.reload()
+    is_ready(plain_page, BAD[name])
 
 
 def test_it_works_without_a_network_once_it_was_seen(page: Page, context: BrowserContext) -> None:
@@ -548,4 +674,4 @@ def test_a_sample_that_does_not_come_is_said(plain_page: Page) -> None:
     is_ready(plain_page)
     plain_page.route("**/samples/fake.jpg", lambda route: route.fulfill(status=503))
     plain_page.get_by_role("button", name="a face swap").click()
-    is_ready(plain_page, "That photo could not be looked at: fake.jpg: 503.")
+    is_ready(plain_page, "That photo could not be looked at: the server does not give fake.jpg")

@@ -196,6 +196,11 @@ def test_a_space_has_the_gradio_that_is_asked_for() -> None:
     assert version in Requirement(wanted).specifier
 
 
+@pytest.mark.parametrize("phone", [True, False])
+def test_the_page_links_to_the_phone_page_where_it_is(client_of: Callable[..., TestClient], phone: bool) -> None:
+    assert ('href=\\"phone/\\"' in client_of(phone=phone).get("/").text) == phone
+
+
 def test_the_phone_page_is_served_beside_it(client_of: Callable[..., TestClient], bundle: Bundle) -> None:
     client = client_of(phone=True)
     assert "<title>facetell</title>" in client.get("/phone/").text

@@ -1,6 +1,6 @@
 // The page: what is chosen or filmed goes to the worker, and what it says is shown.
 
-import { show } from "./shown.js";
+import { percent, show } from "./shown.js";
 import { texts } from "./texts.js";
 import { Watcher } from "./watcher.js";
 
@@ -17,7 +17,7 @@ worker.onmessage = ({ data: { id, answer, error } }) => {
   if (error === undefined) resolve(answer);
   else reject(new Error(error));
 };
-worker.onerror = (event) => waiting.forEach(({ reject }) => reject(new Error(event.message || texts.workerStopped)));
+worker.onerror = () => waiting.forEach(({ reject }) => reject(new Error(texts.workerStopped)));
 
 /** Asks the worker; see worker.js for what it answers. */
 const ask = (what, given, handed = []) =>
@@ -50,16 +50,32 @@ function inStore(use) {
   }
 }
 
+// --- What is said below: of the tab that is open, or else of the page
+
+const said = {};
+let opened = "photo";
+
+function tell(text, of = "page") {
+  said[of] = text;
+  showSaid();
+}
+
+function showSaid() {
+  $("status").textContent = said[opened] ?? said.page;
+}
+
 // --- Two tabs
 
 const tabs = ["photo", "camera"];
 function open(name) {
+  opened = name;
   for (const tab of tabs) {
     $(tab).hidden = tab !== name;
     $(`tab-${tab}`).ariaSelected = String(tab === name);
     $(`tab-${tab}`).tabIndex = tab === name ? 0 : -1;
   }
   if (name !== "camera") stop();
+  showSaid();
 }
 for (const [place, name] of tabs.entries()) {
   $(`tab-${name}`).onclick = () => open(name);
@@ -73,28 +89,28 @@ for (const [place, name] of tabs.entries()) {
 
 // --- The detector
 
-let verdictOf;
+let thresholds;
 let hasExplain = false;
-status(texts.loading);
+tell(texts.loading);
 /** Whether the detector is there; where it is not, that has been said. */
 const loaded = ask("load", location.href).then(
-  ({ name, version, license, thresholds: { fake, real }, hasExplain: explains }) => {
-    verdictOf = (pFake) => (pFake >= fake ? "fake" : pFake <= real ? "real" : "uncertain");
-    hasExplain = explains;
-    statusAfter(texts.loading, texts.ready);
-    settle({ name, version, license, fake: fake.toPrecision(3), real: real.toPrecision(3) });
+  ({ name, version, license, ...found }) => {
+    ({ thresholds, hasExplain } = found);
+    tell(texts.ready);
+    const { fake, real } = thresholds;
+    $("about").textContent = texts.about({ name, version, license, rule: texts.rule(percent(fake), percent(real)) });
+    settle();
     return true;
   },
   (error) => {
-    status(texts.failed(error.message));
+    tell(texts.failed(error.message));
     return false;
   },
 );
 
-async function settle(about) {
-  const precision = await ask("choosePrecision").catch(() => "float32");
-  $("about").textContent = texts.about({ ...about, precision });
-  if (await keepForOffline()) statusAfter(texts.ready, texts.offline);
+async function settle() {
+  if ((await ask("choosePrecision").catch(() => null)) === "int8") $("about").append(` ${texts.int8}`);
+  if (await keepForOffline()) tell(texts.offline);
 }
 
 /** Keeps everything for the next time and returns whether that worked, as it does on https and on this machine. */
@@ -110,48 +126,48 @@ async function keepForOffline() {
   }
 }
 
-function status(text) {
-  $("status").textContent = text;
-}
-
-/** Says the next thing, unless something else was said since. */
-function statusAfter(before, text) {
-  if ($("status").textContent === before) status(text);
-}
 
 // --- Photos
 
 let photo = 0;
 
-/** Looks at the file that get returns, now or later. */
-async function look(get) {
+/** Looks at the file that get returns, now or later; it is the first of count. */
+async function look(get, count = 1) {
   const own = ++photo;
   open("photo");
+  tell(undefined, "photo");
+  $("drop").classList.add("done");
+  $("photo-stage").hidden = true;
   $("photo-said").replaceChildren();
   if (!(await loaded) || own !== photo) return; // another was chosen meanwhile
-  status(texts.looking);
+  tell(texts.looking, "photo");
   try {
     const found = await ask("photo", { number: own, file: await get() });
     if (own !== photo) return;
-    $("photo-stage").hidden = !found;
-    if (!found) return status(texts.unreadable);
+    if (!found) return tell(texts.unreadable, "photo");
     const { faces, latencyMs, shown } = found;
+    $("photo-stage").hidden = false;
+    $("photo-stage").style.setProperty("--px", `${shown.width}px`);
+    $("photo-stage").style.setProperty("--ratio", shown.width / shown.height);
     Object.assign($("shown"), { width: shown.width, height: shown.height });
     $("shown").getContext("bitmaprenderer").transferFromImageBitmap(shown);
     const evidence = hasExplain && faces.length ? ({ box }) => ask("evidence", { number: own, box }) : null;
-    show($("photo-stage"), $("photo-said"), faces, { latencyMs, evidence });
-    status("");
+    show($("photo-stage"), $("photo-said"), faces, { thresholds, latencyMs, evidence });
+    tell(count > 1 ? texts.onlyFirst(count) : "", "photo");
+    $("photo-said").scrollIntoView({ block: "nearest" });
   } catch (error) {
-    if (own !== photo) return;
-    $("photo-stage").hidden = true;
-    status(texts.photoFailed(error.message));
+    if (own === photo) tell(texts.photoFailed(error.message), "photo");
   }
 }
 
-const lookAtFirst = ([file]) => file && look(() => file);
+function lookAtFirst({ length, 0: file }) {
+  if (file) return look(() => file, length);
+  open("photo");
+  tell(texts.noPicture, "photo");
+}
 for (const id of ["choose", "take"]) {
   $(id).onchange = ({ target }) => {
-    lookAtFirst(target.files);
+    if (target.files.length) lookAtFirst(target.files);
     target.value = ""; // so that the same file can be chosen again
   };
 }
@@ -175,11 +191,13 @@ for (const [name, words] of Object.entries(texts.sample)) {
 
 async function sample(name) {
   const answer = await fetch(`samples/${name}`);
-  if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
+  if (!answer.ok) throw new Error(texts.noFile(name, answer.status));
   return answer.blob();
 }
 
 // --- The camera
+
+$("filming").textContent = navigator.mediaDevices ? texts.filming : texts.cameraProblems.insecure;
 
 let stream;
 let cameras = [];
@@ -187,7 +205,7 @@ let wanted = { facingMode: "user" };
 let filming = 0; // a number for each start, so that an older loop ends
 
 async function start() {
-  if (!navigator.mediaDevices) return status(texts.cameraProblems.insecure);
+  tell(undefined, "camera");
   release();
   turn(true);
   const own = filming;
@@ -208,7 +226,7 @@ async function start() {
     cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
     if (own !== filming) return;
     $("flip").hidden = cameras.length < 2;
-    status("");
+    tell("", "camera");
     await film(own, isMirrored);
   } catch (error) {
     if (own === filming) stop(texts.cameraProblems[error.name] ?? texts.cameraFailed(error.message || error.name));
@@ -219,7 +237,7 @@ async function start() {
 function stop(why) {
   release();
   turn(false);
-  if (why) status(why);
+  if (why || said.camera === "") tell(why, "camera");
 }
 
 function release() {
@@ -235,7 +253,8 @@ function release() {
 /** Shows the camera and its buttons, or the one that starts it, which takes the focus of one that goes. */
 function turn(isOn) {
   const focused = document.activeElement;
-  $("start").hidden = isOn;
+  $("start").hidden = isOn || !navigator.mediaDevices;
+  $("filming").hidden = isOn;
   $("camera-stage").hidden = $("stop").hidden = !isOn;
   if (!isOn) $("flip").hidden = true;
   if (focused.hidden) $(isOn ? "stop" : "start").focus();
@@ -243,10 +262,12 @@ function turn(isOn) {
 
 /** Looks at the newest frame, again and again. */
 async function film(own, isMirrored) {
-  const watcher = new Watcher(verdictOf);
+  const { fake, real } = thresholds;
+  const watcher = new Watcher((pFake) => (pFake >= fake ? "fake" : pFake <= real ? "real" : "uncertain"));
   const looks = [];
   let latency = 0;
   let told = 0;
+  let verdict;
   while (own === filming) {
     await nextFrame();
     if (own !== filming) return;
@@ -259,15 +280,17 @@ async function film(own, isMirrored) {
     if (own !== filming) return;
     const now = performance.now();
     const seen = watcher.look(now, faces).sort((one, other) => other.pFake - one.pFake);
-    const tells = now - told > 500; // words that change with every frame cannot be read
-    show($("camera-stage"), tells ? $("camera-said") : null, seen, { isMirrored });
+    // Words that change with every frame cannot be read; but they never contradict the boxes.
+    const tells = now - told > 500 || seen[0]?.verdict !== verdict;
+    verdict = seen[0]?.verdict;
+    show($("camera-stage"), tells ? $("camera-said") : null, seen, { thresholds, isMirrored });
     latency = latency ? 0.9 * latency + 0.1 * latencyMs : latencyMs;
     looks.push(now);
     while (now - looks[0] > 2000) looks.shift();
     if (tells) {
       told = now;
-      const perSecond = looks.length > 1 ? ((looks.length - 1) * 1000) / (now - looks[0]) : 0;
-      $("rate").textContent = texts.rate(perSecond.toFixed(0), latency.toFixed(0));
+      const perSecond = ((looks.length - 1) * 1000) / (now - looks[0]);
+      $("rate").textContent = looks.length > 1 ? texts.rate(perSecond.toFixed(0), latency.toFixed(0)) : "";
     }
   }
 }

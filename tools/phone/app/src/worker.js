@@ -3,6 +3,7 @@
 
 import { loadDetector } from "./detector.js";
 import { decoded, pixels } from "./picture.js";
+import { texts } from "./texts.js";
 
 const SHOWN_PX = 1600;
 
@@ -13,7 +14,11 @@ let photo; // the last one, that evidence is asked of: { number, picture }
 const asks = {
   async load(address) {
     base = address;
-    detector = await loadDetector(fetchFile, new URL("litert/litert.js", base).href);
+    detector = await loadDetector(fetchFile, new URL("litert/litert.js", base).href).catch((error) => {
+      if (error instanceof NoFile) throw error;
+      console.error(error);
+      throw new Error(texts.broken);
+    });
     const { name, version, license, thresholds, explain } = detector.manifest;
     return { name, version, license, thresholds, hasExplain: Boolean(explain) };
   },
@@ -66,9 +71,11 @@ function small({ width, height, data }) {
   return createImageBitmap(new ImageData(data, width, height), { resizeWidth, resizeHeight, resizeQuality: "high" });
 }
 
+class NoFile extends Error {}
+
 async function fetchFile(name) {
   const answer = await fetch(new URL(`bundle/${name}`, base));
-  if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
+  if (!answer.ok) throw new NoFile(texts.noFile(name, answer.status));
   return new Uint8Array(await answer.arrayBuffer());
 }
 
