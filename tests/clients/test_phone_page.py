@@ -319,6 +319,16 @@ def test_what_the_camera_says_stays_on_its_tab(page: Page) -> None:
     is_ready(page, "No camera was found")
 
 
+def test_what_a_camera_needs_is_said_where_there_can_be_none(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.add_init_script("delete Navigator.prototype.mediaDevices")
+    page.goto(address)
+    page.get_by_role("tab", name="Camera").click()
+    expect(page.get_by_text("need an https:// address")).to_be_visible()
+    expect(page.get_by_role("button", name="Start the camera")).to_be_hidden()
+    page.close()
+
+
 def test_a_page_that_is_opened_from_disk_says_what_it_needs(browser: Browser, tmp_path: Path) -> None:
     write_site(load_bundle(), tmp_path / "site")
     page = browser.new_page()

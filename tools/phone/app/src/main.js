@@ -197,6 +197,7 @@ async function sample(name) {
 
 // --- The camera
 
+$("start").hidden = !navigator.mediaDevices; // as on plain http from another machine
 $("filming").textContent = navigator.mediaDevices ? texts.filming : texts.cameraProblems.insecure;
 
 let stream;
