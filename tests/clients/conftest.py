@@ -35,7 +35,7 @@ def faces(bundle: Bundle, samples: Path) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def phone_app(pytestconfig: pytest.Config) -> Path:
-    """A copy of the phone page's sources, with what npm installs for them, beside the icon that its build draws."""
+    """A copy of the phone page's sources, with what npm installs for them, beside the icon and the licence."""
     if not (npm := shutil.which("npm")):
         pytest.skip("npm is not installed")
     assert pytestconfig.cache
@@ -45,6 +45,7 @@ def phone_app(pytestconfig: pytest.Config) -> Path:
     is_installed = (app / "node_modules" / ".package-lock.json").exists()  # what npm writes last
     is_installed = is_installed and lock.read_bytes() == (PHONE / "app" / lock.name).read_bytes()
     shutil.copytree(PHONE / "app", app, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copy(PHONE.parents[1] / "LICENSE", tools.parent)
     shutil.copytree(PHONE.parent / "web", tools / "web", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py*"))
     if not is_installed:
         subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=app, check=True)

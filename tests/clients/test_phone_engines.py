@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from facetell.edge.bundle import load_bundle
 from facetell.edge.detector import Detector
@@ -23,6 +27,7 @@ from ..pictures import SAMPLES, tree
 from .engines import ENGINES, Run, missing
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs" / "golden.json").read_text(encoding="utf-8"))
+OWN_CODE_BYTES = 40_000
 BOX_PX, P_FAKE = 1.0, 0.002
 INEXACT = {"webkit": {"ports/small_on_transparency.png": 0.01}}  # WebKit gives transparent pixels rounded
 
@@ -40,6 +45,8 @@ def address(tmp_path_factory: pytest.TempPathFactory, phone_app: Path, serve: An
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
     shutil.copytree(SAMPLES, folder / "pictures")
+    for name, content in with_profiles(read_image(SAMPLES / "real_astronaut.jpg")).items():
+        (folder / "pictures" / name).write_bytes(content)
     shutil.copy(Path(__file__).parent / "phone" / "golden.js", phone_app)
     bundled = ["--bundle", "--format=iife", f"--outfile={folder / 'golden.js'}"]
     subprocess.run(["npx", "esbuild", "golden.js", *bundled, "--log-level=error"], cwd=phone_app, check=True)
@@ -54,6 +61,48 @@ def engine(request: pytest.FixtureRequest, address: str) -> Iterator[Run]:
         pytest.skip(f"{lacks} is not installed")
     with ENGINES[request.param](address) as run:
         yield run
+
+
+def with_profiles(image: np.ndarray) -> dict[str, bytes]:
+    """Return a picture's files by name with what makes browsers convert colours: an iPhone's profile, another gamma."""
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    Image.fromarray(image).save(jpeg, "JPEG", quality=95, icc_profile=display_p3())
+    chunks = PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", 100_000))
+    Image.fromarray(image).save(png, "PNG", pnginfo=chunks)
+    return {"display_p3.jpg": jpeg.getvalue(), "gamma.png": png.getvalue(), "p3_named.png": jpeg.getvalue()}
+
+
+def display_p3() -> bytes:
+    """Return the ICC profile of what iPhones save."""
+
+    def fixed(*numbers: float) -> bytes:
+        return b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
+
+    def text(words: str) -> bytes:
+        content = words.encode("utf-16-be")
+        return b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(content), 28) + content
+
+    curve = b"para" + bytes(4) + struct.pack(">HH", 3, 0) + fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+    white = (0.9642, 1, 0.8249)
+    points = {"wtpt": white, "rXYZ": (0.51512, 0.2412, -0.00105), "gXYZ": (0.29198, 0.69225, 0.04189)}
+    points["bXYZ"] = (0.1571, 0.06657, 0.78407)
+    tags = {"desc": text("Display P3"), "cprt": text("none")}
+    tags |= {name: b"XYZ " + bytes(4) + fixed(*point) for name, point in points.items()}
+    tags |= dict.fromkeys(("rTRC", "gTRC", "bTRC"), curve)
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, tag in tags.items():
+        table += struct.pack(">4sII", name.encode(), 132 + 12 * len(tags) + len(body), len(tag))
+        body += tag + bytes(-len(tag) % 4)
+    head = struct.pack(">I", 128 + len(table) + len(body)) + bytes(4) + bytes([4, 0, 0, 0]) + b"mntrRGB XYZ "
+    head += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + fixed(*white)
+    return head.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("name", ["display_p3.jpg", "gamma.png", "p3_named.png"])
+def test_colours_are_as_stored_whatever_a_profile_says(engine: Run, name: str) -> None:
+    image = read_image(with_profiles(read_image(SAMPLES / "real_astronaut.jpg"))[name])
+    assert engine(f"() => look({json.dumps(name)}, [])")["sha256"] == sha256(image)
 
 
 @pytest.mark.parametrize("picture", [picture["file"] for picture in GOLDEN["pictures"]])
@@ -112,6 +161,14 @@ def test_the_page_that_ships_is_made_of_these_sources(phone_app: Path) -> None:
     built, shipped = (unpacked(folder) for folder in (phone_app.parent / "site", SITE))
     assert built.keys() == shipped.keys(), "make it again with: make phone"
     assert [name for name in built if built[name] != shipped[name]] == [], "make it again with: make phone"
+
+
+def test_our_own_code_is_small(phone_app: Path, tmp_path: Path) -> None:
+    """As it ships: bundled and minified; LiteRT.js is not ours."""
+    made = ["--bundle", "--minify", "--external:@litertjs/core", "--format=esm", f"--outdir={tmp_path}"]
+    sources = ["src/main.js", "src/worker.js", "static/sw.js"]
+    subprocess.run(["npx", "esbuild", *sources, *made, "--log-level=error"], cwd=phone_app, check=True)
+    assert sum(len(content) for content in tree(tmp_path).values()) < OWN_CODE_BYTES
 
 
 def unpacked(folder: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("bundle", required=False, type=_PATH)
-@click.option("-o", "--output", type=_PATH, required=True, help="Folder for the page; new or empty.")
+@click.option("-o", "--output", type=_PATH, required=True, help="Folder for the page; an earlier page is renewed.")
 def phone(bundle: Path | None, output: Path) -> None:
     """Write a page that looks at faces in any browser, with BUNDLE or the model shipped; nothing leaves the device."""
     from ...edge.bundle import DEFAULT_BUNDLE, load_bundle

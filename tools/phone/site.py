@@ -12,12 +12,16 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from ...edge.bundle import EXPLAIN, FACE_DETECTOR, Bundle
-from ...edge.files import new_folder
+from ...edge.errors import SourceError
+from ...edge.files import new_folder, replacing
 
 SITE = Path(__file__).parent / "site"
 """What make phone builds of the page: scripts, icons and LiteRT.js."""
 
 _STATIC = Path(__file__).parent / "app" / "static"
+
+_LIST = "files.js"
+_LISTED = re.compile(r'const VERSION = "\w+";\nconst FILES = (\[.*\]);\n')
 
 _CARD_PAGE = "card.html"
 _CARD_PLACE = "<!-- card -->"
@@ -32,17 +36,41 @@ _PRECISIONS = ("float32", "int8")
 
 
 def write_site(bundle: Bundle, output: Path) -> int:
-    """Write the page with a bundle's files into a new or empty folder and return its size in bytes.
+    """Write the page with a bundle's files into a folder and return its size in bytes.
 
-    Raises SourceError when the folder cannot be written or is not empty, and ModelError when the bundle has no float32.
+    In a folder that it wrote before, what is not the page's is left alone. Raises SourceError when the folder cannot be
+    written or is another's, and ModelError when the bundle has no float32.
     """
     files = site_files(bundle)
-    with new_folder(output) as folder:
-        for name, content in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+    if (output / _LIST).is_file():
+        _refresh(output, files)
+    elif output.is_dir() and any(output.iterdir()):
+        raise _others(output)
+    else:
+        with new_folder(output) as folder:
+            for name, content in files.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
     return sum(map(len, files.values()))
+
+
+def _refresh(output: Path, files: dict[str, bytes]) -> None:
+    """Put these files, each whole, over those of an earlier page, whose others go."""
+    found = _LISTED.fullmatch((output / _LIST).read_bytes().decode(errors="replace"))
+    if not found:
+        raise _others(output)
+    last = ("index.html", "sw.js", _LIST)  # so that a browser takes the new page when all of it is there
+    for name in sorted(files, key=lambda name: last.index(name) if name in last else -1):
+        with replacing(output / name) as partial:
+            partial.write_bytes(files[name])
+    for name in set(json.loads(found[1])) - {"./", *files}:
+        if (path := (output / name).resolve()).is_relative_to(output.resolve()):
+            path.unlink(missing_ok=True)
+
+
+def _others(output: Path) -> SourceError:
+    return SourceError(f"{output} holds something else than a phone page; choose another folder with -o")
 
 
 def site_files(bundle: Bundle) -> dict[str, bytes]:
@@ -57,7 +85,7 @@ def site_files(bundle: Bundle) -> dict[str, bytes]:
     files[_CARD_PAGE] = files[_CARD_PAGE].replace(_CARD_PLACE.encode(), _as_html(bundle.card).encode())
     files["bundle/model.json"] = json.dumps(_manifest(bundle), indent=2).encode()
     files |= {
-        f"bundle/{classifier.file}": classifier.content
+        f"bundle/{precision}.tflite": classifier.content
         for precision, classifier in bundle.classifiers.items()
         if precision in _PRECISIONS
     }
@@ -67,8 +95,13 @@ def site_files(bundle: Bundle) -> dict[str, bytes]:
         files[f"bundle/{EXPLAIN}"] = bundle.explainer
     listed = ["./", *(name for name in files if name not in ("index.html", "sw.js"))]
     version = hashlib.sha256(b"".join(name.encode() + b"\0" + files[name] for name in sorted(files))).hexdigest()[:16]
-    files["files.js"] = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(listed)};\n".encode()
+    files[_LIST] = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(listed)};\n".encode()
     return files
+
+
+def packed_files() -> dict[str, bytes]:
+    """Return those of the page's files that ship packed by gzip, as they are, by their path in the page."""
+    return {path.relative_to(SITE).as_posix().removesuffix(".gz"): path.read_bytes() for path in SITE.rglob("*.gz")}
 
 
 def _manifest(bundle: Bundle) -> dict[str, Any]:
@@ -86,7 +119,7 @@ def _manifest(bundle: Bundle) -> dict[str, Any]:
         },
         "files": {
             precision: {
-                "file": classifier.file,
+                "file": f"{precision}.tflite",
                 "temperature": classifier.calibration.temperature,
                 "bias": classifier.calibration.bias,
             }

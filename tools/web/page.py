@@ -76,12 +76,12 @@ class _Page:
                 gr.Warning(str(error))
 
 
-def build_page(scorer: Scorer, shown: Shown, history: History | None) -> gr.Blocks:
-    """Return the page; without a history it has no tab for one."""
+def build_page(scorer: Scorer, shown: Shown, history: History | None, *, phone: bool = False) -> gr.Blocks:
+    """Return the page; without a history it has no tab for one, and with phone a link to the phone page."""
     gr.set_static_paths([SAMPLES])  # they are shown from where they are
     with gr.Blocks(title="facetell", analytics_enabled=False) as blocks:
         _programs(scorer)  # first, so that its name is free
-        gr.HTML(title_of(_what_is_kept(history)), padding=False)
+        gr.HTML(title_of(_what_is_kept(history), phone=phone), padding=False)
         with gr.Sidebar(label="What this is", open=False):
             gr.Markdown(DEEPFAKES)
             gr.Markdown(f"### What the tool can not tell\n\n{LIMITS}")

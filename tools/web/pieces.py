@@ -74,11 +74,12 @@ ON_LOAD = """
 """Gradio chooses a theme by the reader's system first."""
 
 
-def title_of(kept: str) -> str:
-    """Return the head of the page; kept says what becomes of pictures."""
+def title_of(kept: str, *, phone: bool) -> str:
+    """Return the head of the page; kept says what becomes of pictures, and phone whether the phone page is there."""
+    beside = ' On a phone or with private pictures: <a href="phone/">the page that sends nothing</a>.' if phone else ""
     return f"""
 <div id="title"><div><h1>Real or fake?</h1>
-<span>Every fake has a tell. {html.escape(kept)}</span></div>
+<span>Every fake has a tell. {html.escape(kept)}{beside}</span></div>
 <button id="theme" onclick="facetellTheme()" aria-label="light or dark">◐<span> light / dark</span></button></div>
 """
 

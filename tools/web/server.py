@@ -94,7 +94,7 @@ def application(
     app.include_router(shown.routes())
     if phone:
         app.include_router(phone_routes(bundle))
-    page = build_page(scorer, shown, history)
+    page = build_page(scorer, shown, history, phone=phone)
     page.queue(max_size=limits.waiting, default_concurrency_limit=workers)
     page.state_session_capacity = _SESSIONS
     limiter = MovingWindowRateLimiter(MemoryStorage())

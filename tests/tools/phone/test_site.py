@@ -12,7 +12,7 @@ from facetell.tools.phone.site import SITE, site_files, write_site
 
 from ...pictures import tree
 
-OWN_CODE_BYTES = 40_000
+ROOT = SITE.parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +72,31 @@ def test_a_bundle_without_float32_is_refused(bundle: Bundle, tmp_path: Path) -> 
     assert not (tmp_path / "site").exists()
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(SourceError, match="not empty"):
+@pytest.mark.parametrize("name", ["mine.txt", "files.js"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(SourceError, match="something else than a phone page"):
         write_site(load_bundle(), tmp_path)
-    assert tree(tmp_path) == {"mine.txt": b"mine"}
+    assert tree(tmp_path) == {name: b"mine"}
+
+
+def test_a_page_is_written_over_an_earlier_one(bundle: Bundle, tmp_path: Path) -> None:
+    write_site(bundle, tmp_path / "site")
+    mine = {"README.md": b"mine", ".git/HEAD": b"mine"}
+    for name, content in mine.items():
+        (tmp_path / "site" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "site" / name).write_bytes(content)
+    later = replace(bundle, name="later", explainer=None)
+    write_site(later, tmp_path / "site")
+    assert tree(tmp_path / "site") == dict(sorted((site_files(later) | mine).items()))
+
+
+def test_a_list_that_names_other_places_deletes_nothing_there(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "files.js").write_text('const VERSION = "1";\nconst FILES = ["../mine.txt"];\n')
+    write_site(bundle, tmp_path / "site")
+    assert (tmp_path / "mine.txt").exists()
 
 
 @pytest.mark.parametrize("page", ["index.html", "card.html"])
@@ -108,12 +128,16 @@ def test_the_model_card_is_a_page(bundle: Bundle, card: str) -> None:
     assert "<script" not in page
 
 
-def test_our_own_code_is_small() -> None:
-    sources = [path for path in (SITE.parent / "app").glob("s*/*.js") if path.name != "texts.js"]
-    assert sum(path.stat().st_size for path in sources) < OWN_CODE_BYTES
-
-
 def test_the_licences_of_others_are_named(files: dict[str, bytes]) -> None:
     notice = files["NOTICE.txt"].decode()
     assert "LiteRT.js" in notice
     assert "MediaPipe" in notice
+    assert files["LICENSE.txt"] == (ROOT / "LICENSE").read_bytes()
+
+
+def test_classifiers_have_names_of_their_own(bundle: Bundle) -> None:
+    classifiers = {name: replace(one, file=f"../{name} 1.tflite") for name, one in bundle.classifiers.items()}
+    files = site_files(replace(bundle, classifiers=classifiers))
+    assert {"bundle/float32.tflite", "bundle/int8.tflite"} < set(files)
+    named = json.loads(files["bundle/model.json"])["files"].values()
+    assert [entry["file"] for entry in named] == ["float32.tflite", "int8.tflite"]

@@ -41,7 +41,7 @@ def server(*options: str) -> Iterator[tuple[str, psutil.Process]]:
         assert process.stderr
         try:
             greeting = next(line for line in process.stderr if line.startswith("serving at"))
-            yield greeting.split()[2].rstrip("/"), psutil.Process(process.pid)
+            yield greeting.split()[2].rstrip("/,"), psutil.Process(process.pid)
         finally:
             process.terminate()
 

@@ -196,6 +196,11 @@ def test_a_space_has_the_gradio_that_is_asked_for() -> None:
     assert version in Requirement(wanted).specifier
 
 
+@pytest.mark.parametrize("phone", [True, False])
+def test_the_page_links_to_the_phone_page_where_it_is(client_of: Callable[..., TestClient], phone: bool) -> None:
+    assert ('href=\\"phone/\\"' in client_of(phone=phone).get("/").text) == phone
+
+
 def test_the_phone_page_is_served_beside_it(client_of: Callable[..., TestClient], bundle: Bundle) -> None:
     client = client_of(phone=True)
     assert "<title>facetell</title>" in client.get("/phone/").text
@@ -209,6 +214,31 @@ def test_the_phone_page_is_served_beside_it(client_of: Callable[..., TestClient]
 @pytest.mark.parametrize("name", ["no.js", "%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "..%5c..%5cetc%5cpasswd"])
 def test_the_phone_page_gives_nothing_but_its_files(client_of: Callable[..., TestClient], name: str) -> None:
     assert client_of(phone=True).get(f"/phone/{name}").status_code == 404
+
+
+def test_the_phone_page_is_sent_once(client_of: Callable[..., TestClient]) -> None:
+    client = client_of(phone=True)
+    answer = client.get("/phone/main.js")
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = client.get("/phone/main.js", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get("/phone/main.js", headers={"If-None-Match": 'W/"other"'}).status_code == 200
+
+
+def test_the_phone_page_says_how_large_a_file_is(client_of: Callable[..., TestClient], bundle: Bundle) -> None:
+    answer = client_of(phone=True).head("/phone/bundle/float32.tflite")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Length"] == str(len(bundle.classifiers["float32"].content))
+
+
+@pytest.mark.parametrize("accepted", ["gzip, br", "identity"])
+def test_the_phone_page_is_sent_packed_where_that_is_understood(
+    client_of: Callable[..., TestClient], bundle: Bundle, accepted: str
+) -> None:
+    answer = client_of(phone=True).get("/phone/litert/litert.wasm", headers={"Accept-Encoding": accepted})
+    assert answer.headers.get("Content-Encoding") == ("gzip" if "gzip" in accepted else None)
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert answer.content == site_files(bundle)["litert/litert.wasm"]
 
 
 def test_without_being_asked_for_there_is_no_phone_page(client: TestClient) -> None:

@@ -1,6 +1,6 @@
 // Makes ../site, which the Python package ships beside static/: scripts, icons, and LiteRT.js packed. Run by make phone.
 
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 import { Resvg } from "@resvg/resvg-js";
@@ -29,10 +29,10 @@ for (const ending of ["js", "wasm"]) {
   const packed = gzipSync(readFileSync(`${LITERT}/wasm/${RUNTIME}.${ending}`), { level: 9 });
   writeFileSync(`${SITE}/litert/litert.${ending}.gz`, packed);
 }
+copyFileSync("../../../LICENSE", `${SITE}/LICENSE.txt`);
 const { version } = JSON.parse(readFileSync(`${LITERT}/package.json`, "utf8"));
 writeFileSync(`${SITE}/NOTICE.txt`, `litert/ and parts of worker.js are LiteRT.js ${version} (@litertjs/core and @litertjs/wasm-utils, unchanged).
-Copyright Google LLC, licensed under the Apache License, Version 2.0:
-https://www.apache.org/licenses/LICENSE-2.0
+Copyright Google LLC, licensed under the Apache License, Version 2.0, which LICENSE.txt has.
 
 bundle/face_detector.tflite is the BlazeFace short-range model of MediaPipe, unchanged.
 Copyright The MediaPipe Authors, licensed under the Apache License, Version 2.0.

@@ -3,7 +3,7 @@
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
 import { facesOf } from "./finder.js";
-import { cropFace, faceSquare, letterbox } from "./pixels.js";
+import { cropFace, faceSquare, letterbox, roundHalfToEven } from "./pixels.js";
 
 const MUCH_FASTER = 2 / 3; // of float32's time, as facetell scan has it
 const TIMED_RUNS = 8;
@@ -132,7 +132,7 @@ async function timed(classifier) {
 }
 
 // As edge/faces.py stores the crops that a network was trained on: a seventh larger.
-const savedSizePx = (sizePx) => sizePx + 2 * Math.round(sizePx / 14);
+const savedSizePx = (sizePx) => sizePx + 2 * roundHalfToEven(sizePx / 14);
 
 function centre(crop, sizePx) {
   const stored = Math.sqrt(crop.length / 3), start = (stored - sizePx) / 2;

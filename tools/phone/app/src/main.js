@@ -1,11 +1,13 @@
 // The page: what is chosen or filmed goes to the worker, and what it says is shown.
 
-import { show } from "./shown.js";
+import { percent, show } from "./shown.js";
 import { texts } from "./texts.js";
 import { Watcher } from "./watcher.js";
 
 const $ = (id) => document.getElementById(id);
-const worker = new Worker("worker.js");
+// A worker of a blob has the page's policy; one of an address has what its server sends, on most web spaces none.
+const script = `importScripts(${JSON.stringify(new URL("worker.js", location).href)})`;
+const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
 const waiting = new Map();
 let asked = 0;
 
@@ -15,7 +17,7 @@ worker.onmessage = ({ data: { id, answer, error } }) => {
   if (error === undefined) resolve(answer);
   else reject(new Error(error));
 };
-worker.onerror = (event) => waiting.forEach(({ reject }) => reject(new Error(event.message || "the worker stopped")));
+worker.onerror = () => waiting.forEach(({ reject }) => reject(new Error(texts.workerStopped)));
 
 /** Asks the worker; see worker.js for what it answers. */
 const ask = (what, given, handed = []) =>
@@ -26,28 +28,54 @@ const ask = (what, given, handed = []) =>
 
 for (const element of document.querySelectorAll("[data-text]")) element.textContent = texts[element.dataset.text];
 $("theme").ariaLabel = texts.theme;
+$("shown").ariaLabel = texts.shown;
 $("limits").append(...texts.limits.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
 
 // --- Light and dark
 
 const theme = () => document.documentElement.dataset.theme;
-document.documentElement.dataset.theme = localStorage.getItem("theme") ?? "";
+document.documentElement.dataset.theme = inStore((store) => store.getItem("theme")) ?? "";
 $("theme").onclick = () => {
   const isDark = theme() ? theme() === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   document.documentElement.dataset.theme = isDark ? "light" : "dark";
-  localStorage.setItem("theme", theme());
+  inStore((store) => store.setItem("theme", theme()));
 };
+
+/** Reads or writes what is kept for the next time, where the browser lets a page keep anything. */
+function inStore(use) {
+  try {
+    return use(localStorage);
+  } catch {
+    return null;
+  }
+}
+
+// --- What is said below: of the tab that is open, or else of the page
+
+const said = {};
+let opened = "photo";
+
+function tell(text, of = "page") {
+  said[of] = text;
+  showSaid();
+}
+
+function showSaid() {
+  $("status").textContent = said[opened] ?? said.page;
+}
 
 // --- Two tabs
 
 const tabs = ["photo", "camera"];
 function open(name) {
+  opened = name;
   for (const tab of tabs) {
     $(tab).hidden = tab !== name;
     $(`tab-${tab}`).ariaSelected = String(tab === name);
     $(`tab-${tab}`).tabIndex = tab === name ? 0 : -1;
   }
   if (name !== "camera") stop();
+  showSaid();
 }
 for (const [place, name] of tabs.entries()) {
   $(`tab-${name}`).onclick = () => open(name);
@@ -61,78 +89,90 @@ for (const [place, name] of tabs.entries()) {
 
 // --- The detector
 
-const detector = ask("load");
-let verdictOf;
+let thresholds;
 let hasExplain = false;
-status(texts.loading);
-detector
-  .then(async ({ name, version, license, thresholds: { fake, real }, hasExplain: explains }) => {
-    verdictOf = (pFake) => (pFake >= fake ? "fake" : pFake <= real ? "real" : "uncertain");
-    hasExplain = explains;
-    status(texts.ready);
-    const precision = await ask("choosePrecision");
-    const rounded = { fake: fake.toPrecision(3), real: real.toPrecision(3) };
-    $("about").textContent = texts.about({ name, version, license, precision, ...rounded });
-    if ((await keepForOffline()) && $("status").textContent === texts.ready) status(texts.offline);
-  })
-  .catch((error) => status(texts.failed(error.message)));
+tell(texts.loading);
+/** Whether the detector is there; where it is not, that has been said. */
+const loaded = ask("load", location.href).then(
+  ({ name, version, license, ...found }) => {
+    ({ thresholds, hasExplain } = found);
+    tell(texts.ready);
+    const { fake, real } = thresholds;
+    $("about").textContent = texts.about({ name, version, license, rule: texts.rule(percent(fake), percent(real)) });
+    settle();
+    return true;
+  },
+  (error) => {
+    tell(texts.failed(error.message));
+    return false;
+  },
+);
+
+async function settle() {
+  if ((await ask("choosePrecision").catch(() => null)) === "int8") $("about").append(` ${texts.int8}`);
+  if (await keepForOffline()) tell(texts.offline);
+}
 
 /** Keeps everything for the next time and returns whether that worked, as it does on https and on this machine. */
 async function keepForOffline() {
-  if (!navigator.serviceWorker) return false;
   try {
-    await navigator.serviceWorker.register("sw.js");
-    await navigator.serviceWorker.ready;
-    return true;
+    await navigator.serviceWorker.register("sw.js", { updateViaCache: "none" });
+    const { active } = await navigator.serviceWorker.ready;
+    const { port1, port2 } = new MessageChannel();
+    active.postMessage("keep", [port2]);
+    return (await new Promise((resolve) => (port1.onmessage = resolve))).data;
   } catch {
     return false; // private windows, say: the page works all the same
   }
 }
 
-function status(text) {
-  $("status").textContent = text;
-}
 
 // --- Photos
 
 let photo = 0;
 
-async function look(file) {
+/** Looks at the file that get returns, now or later; it is the first of count. */
+async function look(get, count = 1) {
   const own = ++photo;
   open("photo");
-  status(texts.looking);
-  const address = URL.createObjectURL(file);
+  tell(undefined, "photo");
+  $("drop").classList.add("done");
+  $("photo-stage").hidden = true;
   $("photo-said").replaceChildren();
+  if (!(await loaded) || own !== photo) return; // another was chosen meanwhile
+  tell(texts.looking, "photo");
   try {
-    await detector;
-    const found = await ask("photo", file);
-    if (own !== photo) return; // another was chosen meanwhile
-    $("photo-stage").hidden = true;
-    if (!found) return status(texts.unreadable);
-    const { faces, latencyMs } = found;
-    $("shown").src = address;
-    await $("shown").decode();
-    $("photo-stage").hidden = false;
-    const evidence = hasExplain && faces.length ? (face) => ask("evidence", face.box) : null;
-    show($("photo-stage"), $("photo-said"), faces, { latencyMs, evidence });
-    status("");
-  } catch (error) {
+    const found = await ask("photo", { number: own, file: await get() });
     if (own !== photo) return;
-    $("photo-stage").hidden = true;
-    status(texts.failed(error.message));
-  } finally {
-    URL.revokeObjectURL(address);
+    if (!found) return tell(texts.unreadable, "photo");
+    const { faces, latencyMs, shown } = found;
+    $("photo-stage").hidden = false;
+    $("photo-stage").style.setProperty("--px", `${shown.width}px`);
+    $("photo-stage").style.setProperty("--ratio", shown.width / shown.height);
+    Object.assign($("shown"), { width: shown.width, height: shown.height });
+    $("shown").getContext("bitmaprenderer").transferFromImageBitmap(shown);
+    const evidence = hasExplain && faces.length ? ({ box }) => ask("evidence", { number: own, box }) : null;
+    show($("photo-stage"), $("photo-said"), faces, { thresholds, latencyMs, evidence });
+    tell(count > 1 ? texts.onlyFirst(count) : "", "photo");
+    $("photo-said").scrollIntoView({ block: "nearest" });
+  } catch (error) {
+    if (own === photo) tell(texts.photoFailed(error.message), "photo");
   }
 }
 
+function lookAtFirst({ length, 0: file }) {
+  if (file) return look(() => file, length);
+  open("photo");
+  tell(texts.noPicture, "photo");
+}
 for (const id of ["choose", "take"]) {
   $(id).onchange = ({ target }) => {
-    if (target.files.length) look(target.files[0]);
+    if (target.files.length) lookAtFirst(target.files);
     target.value = ""; // so that the same file can be chosen again
   };
 }
 $("take-label").hidden = !matchMedia("(pointer: coarse)").matches;
-document.onpaste = ({ clipboardData }) => clipboardData.files.length && look(clipboardData.files[0]);
+document.onpaste = ({ clipboardData }) => lookAtFirst(clipboardData.files);
 document.ondragover = (event) => {
   event.preventDefault();
   $("drop").classList.add("over");
@@ -141,65 +181,94 @@ document.ondragleave = () => $("drop").classList.remove("over");
 document.ondrop = (event) => {
   event.preventDefault();
   $("drop").classList.remove("over");
-  if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
+  lookAtFirst(event.dataTransfer.files);
 };
 for (const [name, words] of Object.entries(texts.sample)) {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: words });
-  button.onclick = async () => look(await (await fetch(`samples/${name}`)).blob());
+  button.onclick = () => look(() => sample(name));
   $("samples").append(" ", button);
+}
+
+async function sample(name) {
+  const answer = await fetch(`samples/${name}`);
+  if (!answer.ok) throw new Error(texts.noFile(name, answer.status));
+  return answer.blob();
 }
 
 // --- The camera
 
+$("start").hidden = !navigator.mediaDevices; // as on plain http from another machine
+$("filming").textContent = navigator.mediaDevices ? texts.filming : texts.cameraProblems.insecure;
+
 let stream;
-let facing = "user";
+let cameras = [];
+let wanted = { facingMode: "user" };
 let filming = 0; // a number for each start, so that an older loop ends
 
 async function start() {
-  stop();
-  const own = ++filming;
-  if (!navigator.mediaDevices) return status(texts.cameraProblems.insecure);
+  tell(undefined, "camera");
+  release();
+  turn(true);
+  const own = filming;
   try {
-    const video = { facingMode: facing, width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+    const video = { ...wanted, width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
     const opened = await navigator.mediaDevices.getUserMedia({ video, audio: false });
     if (own !== filming) return opened.getTracks().forEach((track) => track.stop());
     stream = opened;
+    const [track] = stream.getVideoTracks();
+    track.onended = () => own === filming && stop(texts.cameraGone);
+    const isMirrored = track.getSettings().facingMode !== "environment";
+    $("camera-stage").classList.toggle("mirrored", isMirrored);
     $("video").srcObject = stream;
     await $("video").play();
-    await detector;
+    const isLoaded = await loaded;
+    if (own !== filming) return;
+    if (!isLoaded) return stop();
+    cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
+    if (own !== filming) return;
+    $("flip").hidden = cameras.length < 2;
+    tell("", "camera");
+    await film(own, isMirrored);
   } catch (error) {
-    if (own === filming) {
-      stop();
-      status(texts.cameraProblems[error.name] ?? texts.failed(error.message));
-    }
-    return;
+    if (own === filming) stop(texts.cameraProblems[error.name] ?? texts.cameraFailed(error.message || error.name));
   }
-  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
-  $("camera-stage").hidden = $("stop").hidden = false;
-  $("flip").hidden = cameras.length < 2;
-  $("start").hidden = true;
-  $("camera-stage").classList.toggle("mirrored", facing === "user");
-  status("");
-  film(own);
 }
 
-function stop() {
+/** Stops the camera and says why, where that is not plain. */
+function stop(why) {
+  release();
+  turn(false);
+  if (why || said.camera === "") tell(why, "camera");
+}
+
+function release() {
   filming++;
   stream?.getTracks().forEach((track) => track.stop());
   stream = undefined;
   $("video").srcObject = null;
-  $("start").hidden = false;
-  $("camera-stage").hidden = $("stop").hidden = $("flip").hidden = true;
   $("rate").textContent = "";
+  show($("camera-stage"), null, [], {});
   $("camera-said").replaceChildren();
 }
 
+/** Shows the camera and its buttons, or the one that starts it, which takes the focus of one that goes. */
+function turn(isOn) {
+  const focused = document.activeElement;
+  $("start").hidden = isOn || !navigator.mediaDevices;
+  $("filming").hidden = isOn;
+  $("camera-stage").hidden = $("stop").hidden = !isOn;
+  if (!isOn) $("flip").hidden = true;
+  if (focused.hidden) $(isOn ? "stop" : "start").focus();
+}
+
 /** Looks at the newest frame, again and again. */
-async function film(own) {
-  const watcher = new Watcher(verdictOf);
+async function film(own, isMirrored) {
+  const { fake, real } = thresholds;
+  const watcher = new Watcher((pFake) => (pFake >= fake ? "fake" : pFake <= real ? "real" : "uncertain"));
   const looks = [];
   let latency = 0;
   let told = 0;
+  let verdict;
   while (own === filming) {
     await nextFrame();
     if (own !== filming) return;
@@ -212,15 +281,17 @@ async function film(own) {
     if (own !== filming) return;
     const now = performance.now();
     const seen = watcher.look(now, faces).sort((one, other) => other.pFake - one.pFake);
-    const tells = now - told > 500; // words that change with every frame cannot be read
-    show($("camera-stage"), tells ? $("camera-said") : null, seen, { isMirrored: facing === "user" });
+    // Words that change with every frame cannot be read; but they never contradict the boxes.
+    const tells = now - told > 500 || seen[0]?.verdict !== verdict;
+    verdict = seen[0]?.verdict;
+    show($("camera-stage"), tells ? $("camera-said") : null, seen, { thresholds, isMirrored });
     latency = latency ? 0.9 * latency + 0.1 * latencyMs : latencyMs;
     looks.push(now);
     while (now - looks[0] > 2000) looks.shift();
     if (tells) {
       told = now;
-      const perSecond = looks.length > 1 ? ((looks.length - 1) * 1000) / (now - looks[0]) : 0;
-      $("rate").textContent = texts.rate(perSecond.toFixed(0), latency.toFixed(0));
+      const perSecond = ((looks.length - 1) * 1000) / (now - looks[0]);
+      $("rate").textContent = looks.length > 1 ? texts.rate(perSecond.toFixed(0), latency.toFixed(0)) : "";
     }
   }
 }
@@ -238,8 +309,12 @@ const nextFrame = () =>
   });
 
 $("start").onclick = start;
-$("stop").onclick = stop;
+$("stop").onclick = () => stop();
 $("flip").onclick = () => {
-  facing = facing === "user" ? "environment" : "user";
+  if (!stream) return; // the other one is about to start
+  const { facingMode, deviceId } = stream.getVideoTracks()[0].getSettings();
+  const next = cameras[(cameras.findIndex((camera) => camera.deviceId === deviceId) + 1) % cameras.length];
+  const facing = { facingMode: facingMode === "user" ? "environment" : "user" };
+  wanted = facingMode ? facing : { deviceId: { exact: next.deviceId } }; // webcams face nowhere
   start();
 };

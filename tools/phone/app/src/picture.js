@@ -1,15 +1,18 @@
 // Pictures as the networks want them: upright, on white, RGBA bytes with no colour conversion.
 
+import { withoutProfile } from "./files.js";
+
 const MAX_PIXELS = 16_777_216; // what a canvas of an iPhone holds
 const AS_STORED = { colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image" };
 
 let canvas;
 
-/** Decodes a file as { width, height, data }; rejects where the browser cannot. */
+/** Decodes a file as { width, height, data }; rejects where the browser cannot or the file is cut off. */
 export async function decoded(blob) {
-  const bitmap = await createImageBitmap(blob, AS_STORED);
+  const { file, isJpeg } = await withoutProfile(blob);
+  const bitmap = await createImageBitmap(file, AS_STORED);
   const shrink = Math.ceil(Math.sqrt((bitmap.width * bitmap.height) / MAX_PIXELS));
-  if (shrink === 1 && blob.type !== "image/jpeg" && (await keepsColours())) return onWhite(bitmap);
+  if (shrink === 1 && !isJpeg && (await keepsColours())) return onWhite(bitmap);
   return pixels(bitmap, Math.floor(bitmap.width / shrink), Math.floor(bitmap.height / shrink));
 }
 

@@ -120,7 +120,8 @@ const mirrored = (i, size) => {
   }
 };
 
-function roundHalfToEven(value) {
+/** Rounds as Python and OpenCV do. */
+export function roundHalfToEven(value) {
   const below = Math.floor(value), rest = value - below;
   return rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below;
 }

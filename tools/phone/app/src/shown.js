@@ -9,31 +9,48 @@ const OPACITY = 0.7;
  * Frames faces, the most suspicious first, over a stage and says in words, where said is given, what they are taken for.
  * evidence(face) asks for its heat map, or is null where there is none.
  */
-export function show(stage, said, faces, { latencyMs, evidence = null, isMirrored = false }) {
+export function show(stage, said, faces, { thresholds, latencyMs, evidence = null, isMirrored = false }) {
   for (const old of stage.querySelectorAll(".box, .heat")) old.remove();
   stage.append(...faces.map((face, place) => frame(face, faces.length > 1 ? place + 1 : 0, isMirrored)));
-  said?.replaceChildren(card(stage, faces, latencyMs, evidence));
+  fitLabels();
+  said?.replaceChildren(card(stage, faces, { thresholds, latencyMs, evidence }));
 }
 
 function frame({ box: [xMin, yMin, xMax, yMax], verdict }, number, isMirrored) {
   const frame = element("div", `box ${verdict}`);
   const [left, right] = isMirrored ? [1 - xMax, 1 - xMin] : [xMin, xMax];
   place(frame, left, yMin, right - left, yMax - yMin);
-  frame.classList.toggle("low", yMax > 0.92 && yMin > 0.08);
-  frame.classList.toggle("right", left > 0.6);
-  frame.append(element("span", "", texts.label(number, texts.short[verdict])));
+  const label = element("span", "", texts.label(number, texts.short[verdict]));
+  label.dataset.number = number || "";
+  frame.append(label);
   return frame;
 }
 
-function card(stage, faces, latencyMs, evidence) {
-  const verdict = faces[0]?.verdict ?? "none";
+/** Moves what stands beside the boxes into their pictures; a number alone where more does not fit. */
+function fitLabels() {
+  for (const label of document.querySelectorAll(".box span")) {
+    const stage = label.closest(".stage");
+    if (label.offsetWidth > stage.clientWidth) label.textContent = label.dataset.number;
+    label.style.translate = "";
+    const [inner, outer] = [label, stage].map((element) => element.getBoundingClientRect());
+    const right = Math.min(0, outer.right - inner.right) || Math.max(0, outer.left - inner.left);
+    label.style.translate = `${right}px ${Math.min(0, outer.bottom - inner.bottom)}px`;
+  }
+}
+addEventListener("resize", fitLabels);
+
+function card(stage, faces, { thresholds, latencyMs, evidence }) {
+  const [worst] = faces, verdict = worst?.verdict ?? "none";
   const card = element("div", `verdict ${verdict}`);
   card.append(element("h2", "", texts.verdicts[verdict]));
-  if (faces.length) card.append(bar(faces[0].pFake));
-  card.append(element("p", "", texts.meanings[verdict](faces.length && percent(faces[0].pFake))));
+  if (worst) card.append(bar(worst, thresholds));
+  const rule = texts.rule(percent(thresholds.fake), percent(thresholds.real));
+  const meaning = worst?.isEarly ? texts.early : texts.meanings[verdict](worst && percent(worst.pFake), rule);
+  card.append(element("p", "", meaning));
   if (faces.length > 1) {
     card.append(element("p", "", texts.severalFaces(faces.length)));
-    const words = ({ verdict, pFake }, place) => texts.face(place + 1, texts.verdicts[verdict], percent(pFake));
+    const words = ({ verdict, pFake, isEarly }, place) =>
+      isEarly ? texts.faceEarly(place + 1) : texts.face(place + 1, texts.verdicts[verdict], percent(pFake));
     const list = element("ul", "");
     list.append(...faces.map((face, place) => element("li", "", words(face, place))));
     card.append(list);
@@ -43,27 +60,41 @@ function card(stage, faces, latencyMs, evidence) {
   return card;
 }
 
-function bar(pFake) {
-  const bar = element("div", "bar"), fill = element("i", "");
-  fill.style.width = `${100 * pFake}%`;
-  bar.append(fill);
+/** Shows the probability between the thresholds, as the words beside it say; not yet for a face that is early. */
+function bar({ pFake, isEarly }, { fake, real }) {
+  const bar = element("div", "bar"), fill = element("i");
+  fill.style.width = isEarly ? 0 : `${100 * pFake}%`;
+  const ticks = [real, fake].map((threshold) => {
+    const tick = element("b");
+    tick.style.left = `${100 * threshold}%`;
+    return tick;
+  });
+  bar.append(fill, ...ticks);
+  bar.ariaHidden = "true";
   return bar;
 }
 
 /** Returns the button that shows and hides where the network looked, and what that means. */
 function switchFor(stage, faces, evidence) {
   const button = Object.assign(element("button", "", texts.where), { type: "button" });
-  const meaning = Object.assign(element("p", "soft", texts.whereMeans), { hidden: true });
-  button.ariaPressed = "false";
+  const meaning = Object.assign(element("p", "soft"), { hidden: true });
+  let isBusy = false; // a disabled button would lose the focus
   button.onclick = async () => {
-    const isShown = stage.querySelector(".heat") !== null;
-    button.disabled = true;
-    if (isShown) for (const heat of stage.querySelectorAll(".heat")) heat.remove();
-    else for (const face of faces) stage.querySelector(".box").before(heat(face.square, await evidence(face)));
-    button.disabled = false;
-    button.textContent = isShown ? texts.where : texts.whereOff;
-    button.ariaPressed = String(!isShown);
-    meaning.hidden = isShown;
+    if (isBusy) return;
+    isBusy = true;
+    const shown = stage.querySelectorAll(".heat"), maps = [];
+    try {
+      if (!shown.length) for (const face of faces) maps.push(heat(face.square, await evidence(face)));
+      meaning.textContent = texts.whereMeans;
+    } catch (error) {
+      meaning.textContent = texts.whereFailed(error.message);
+    }
+    isBusy = false;
+    if (!button.isConnected) return; // another photo is shown
+    for (const map of shown) map.remove();
+    if (maps.length === faces.length) stage.querySelector(".box").before(...maps);
+    button.textContent = stage.querySelector(".heat") ? texts.whereOff : texts.where;
+    meaning.hidden = shown.length > 0;
   };
   return [button, meaning];
 }
@@ -85,9 +116,9 @@ function place({ style }, left, top, width, height) {
   for (const [name, share] of Object.entries(shares)) style[name] = `${100 * share}%`;
 }
 
-const percent = (share) => `${(100 * share).toFixed(share > 0.005 && share < 0.995 ? 0 : 1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(share > 0.005 && share < 0.995 ? 0 : 1)} %`;
 
-function element(name, classes, text = "") {
+function element(name, classes = "", text = "") {
   const made = document.createElement(name);
   if (classes) made.className = classes;
   if (text) made.textContent = text;

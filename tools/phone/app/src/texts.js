@@ -1,4 +1,5 @@
-// Every word that people read, in one place: copy this file to translate it.
+// Every word that people read, in one place: copy this file to translate it. What is read without scripts stands in
+// index.html (description, status and noscript), card.html and manifest.webmanifest.
 
 export const texts = {
   title: "facetell",
@@ -7,7 +8,10 @@ export const texts = {
   loading: "Loading the detector, once: it is kept for the next time.",
   ready: "Ready.",
   offline: "Ready, and works without a network.",
-  failed: (why) => `It does not start here: ${why}. A newer browser may help.`,
+  failed: (why) => `It does not start here: ${why}.`,
+  noFile: (name, status) => `the server does not give ${name}, a file of this page (${status})`,
+  broken: "a file of this page is missing or broken, or this browser is too old for it",
+  workerStopped: "worker.js, a file of this page, is missing or stopped, or this browser is too old for it",
 
   photo: "Photo",
   camera: "Camera",
@@ -17,34 +21,48 @@ export const texts = {
   samples: "Or try one of these:",
   sample: { "real.jpg": "a portrait", "fake.jpg": "a face swap", "two.jpg": "two people" },
   looking: "Looking …",
-  unreadable: "This browser cannot read that file as a picture. JPEG, PNG and WebP always work.",
+  shown: "The photo that was looked at",
+  onlyFirst: (count) => `Only the first of ${count} files was looked at.`,
+  noPicture: "Drop or paste a picture itself: links and text are not looked at.",
+  photoFailed: (why) => `That photo could not be looked at: ${why}.`,
+  unreadable: "This browser cannot read that file as a whole picture. JPEG, PNG and WebP always work.",
 
   verdicts: { real: "Looks real", fake: "Looks fake", uncertain: "Uncertain", none: "No face found" },
   meanings: {
     real: (percent) => `The probability of a fake is ${percent}.`,
     fake: (percent) => `The probability of a fake is ${percent}.`,
-    uncertain: (percent) => `The probability of a fake is ${percent}: between what real and what fake faces usually get. Try a better picture.`,
+    uncertain: (percent, rule) => `The probability of a fake is ${percent}. ${rule} Try a better picture.`,
     none: () => "Nothing can be said. A face should be at least a tenth of the picture's longer side.",
   },
+  rule: (fake, real) =>
+    fake === real
+      ? `It says fake from ${fake}, and real below.`
+      : `It says fake from ${fake}, real up to ${real}, and uncertain between.`,
+  early: "Looking a little longer …",
   severalFaces: (count) => `The most suspicious of ${count} faces decides.`,
   face: (number, verdict, percent) => `Face ${number}: ${verdict.toLowerCase()}, ${percent} fake`,
+  faceEarly: (number) => `Face ${number}: looking a little longer …`,
   short: { real: "Real", fake: "Fake", uncertain: "Uncertain" },
   label: (number, verdict) => (number ? `${number}: ${verdict}` : verdict),
   took: (ms) => `${ms} ms on this device`,
+  whereFailed: (why) => `Where it looked cannot be shown: ${why}.`,
   where: "Show where it looked",
   whereOff: "Hide where it looked",
   whereMeans: "Orange speaks for a fake, blue for a real face. It shows where the network looked, coarsely; not what was changed or why.",
 
+  filming: "What the camera sees is looked at on this device: nothing is recorded, and nothing is sent.",
   start: "Start the camera",
   stop: "Stop",
   flip: "Other camera",
   rate: (perSecond, ms) => `${perSecond} looks a second, ${ms} ms each`,
   paused: "Paused while this page is hidden.",
+  cameraGone: "The camera is gone.",
+  cameraFailed: (why) => `The camera does not work here: ${why}.`,
   cameraProblems: {
     NotAllowedError: "The camera is not allowed here. Allow it in the browser's settings for this page.",
     NotFoundError: "No camera was found.",
     NotReadableError: "The camera is in use by another program.",
-    insecure: "Cameras work on https:// pages and on this machine's own address alone.",
+    insecure: "The camera, and use without a network, need an https:// address, or this machine's own (localhost).",
   },
 
   limitsTitle: "What it can and cannot tell",
@@ -55,8 +73,8 @@ export const texts = {
     "It looks at faces alone: not at whether a picture is staged, old, out of context or described wrongly.",
   ],
   aboutTitle: "About this detector",
-  about: ({ name, version, license, precision, fake, real }) =>
-    `Model ${name} ${version}, ${precision}. Fake from ${fake}, real up to ${real}, uncertain between. Terms: ${license}.`,
+  about: ({ name, version, license, rule }) => `Model ${name} ${version}. ${rule} Terms: ${license}.`,
+  int8: "It computes with smaller, faster numbers here (int8).",
   card: "What was measured",
   notices: "Whose software this is",
 };

@@ -13,17 +13,23 @@ export class Watcher {
   #verdict;
   #tracks = [];
   #begun = 0;
-  #looked = NaN;
+  #looked = Infinity;
+  #interval = 0;
 
   /** verdict(pFake) is what a probability means. */
   constructor(verdict) {
     this.#verdict = verdict;
   }
 
-  /** Returns the faces found in a later frame as they are shown: { track, box, pFake, verdict }. */
+  /**
+   * Returns the faces found in a later frame as they are shown: { track, box, pFake, verdict, isEarly }; those whose
+   * verdict may be another as soon as it was looked longer are early.
+   */
   look(now, found) {
-    const gap = Math.max(MAX_GAP_MS, MISSED_LOOKS * (now - this.#looked || 0));
-    this.#looked = now;
+    const interval = now - this.#looked;
+    // As long as looks took before this one: a pause is no slow machine.
+    const gap = Math.max(MAX_GAP_MS, MISSED_LOOKS * (this.#interval || interval));
+    [this.#looked, this.#interval] = [now, Math.max(interval, 0)];
     this.#tracks = this.#tracks.filter((track) => now - track.seen <= gap);
     const pairs = found.flatMap((face) =>
       this.#tracks.map((track) => ({ face, track, share: overlap(face.box, track.box) })),
@@ -35,7 +41,8 @@ export class Watcher {
     return found.map((face) => {
       const track = trackOf.get(face) ?? this.#begin();
       track.add(now, face, this.#verdict);
-      return { track: track.number, box: face.box, pFake: track.pFake, verdict: track.verdict };
+      const { number, pFake, verdict, isEarly } = track;
+      return { track: number, box: face.box, pFake, verdict, isEarly };
     });
   }
 
@@ -70,5 +77,6 @@ class Track {
     if (said !== this.#candidate) [this.#candidate, this.#since, this.#looks] = [said, now, 0];
     this.#looks++;
     if (this.#looks >= MIN_LOOKS && now - this.#since >= STEADY_MS) this.verdict = said;
+    this.isEarly = this.#scores.length < MIN_LOOKS || said !== this.verdict;
   }
 }
