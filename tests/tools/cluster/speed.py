@@ -1,6 +1,7 @@
 """How fast a scan on a Ray cluster of this machine is, against a plain one: python -m tests.tools.cluster.speed FOLDER.
 
-Rounds of both in turn, with the same number of workers; prints the medians and the ratio of each round as Markdown.
+Rounds of both in turn, with the same number of workers; prints the medians and the ratio of each round as Markdown, and
+then how many files a second listing, Ray and writing would bear with workers that took no time.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import psutil
+import pyarrow as pa
 
 from facetell.edge.bundle import load_bundle
 from facetell.edge.detector import Detector
 from facetell.edge.runtime import silent_stderr
 from facetell.edge.scan import expand_paths, scan_files
 from facetell.tools.cluster.engine import cluster, spread
-from facetell.tools.cluster.rows import NONE_DONE
+from facetell.tools.cluster.rows import NONE_DONE, Parts
 from facetell.tools.cluster.scan import Listing, Scanner
 from facetell.tools.cluster.sources import Sources
 
@@ -56,6 +59,42 @@ def on_cluster(folder: Path, workers: int) -> Iterator[int]:
     with cluster("auto", workers) as count:
         for rows in spread(Listing(sources, False, NONE_DONE), Scanner, arguments, count):
             yield len(rows)
+
+
+class Idle:
+    """A worker that takes no time: its rows were made before."""
+
+    def __init__(self, rows: pa.StructArray) -> None:
+        """Take one row, of a real scan."""
+        self._rows = rows
+
+    def __call__(self, items: pa.StructArray) -> pa.StructArray:
+        """Return that row, for each item."""
+        return self._rows.take(pa.array([0] * len(items)))
+
+
+def ceilings(folder: Path, output: Path) -> None:
+    """Print files a second of each part that the workers share, each by itself, and of all together."""
+    sources = Sources((str(folder),))
+    listing = Listing(sources, False, NONE_DONE)
+    started = time.monotonic()
+    files = sum(map(len, listing()))
+    print(f"| listing alone | {files / (time.monotonic() - started):,.0f} |")
+    scanner = Scanner(partial(Detector, load_bundle(), precision="float32"), sources, FPS)
+    row = scanner(next(listing())[:1])
+    parts, wait_s = Parts(str(output)), 0.0
+    with cluster("auto", 2) as count:
+        arrived = []
+        for rows in spread(listing, Idle, (row,), count):
+            before = time.monotonic()
+            parts.add(rows)
+            wait_s += time.monotonic() - before
+            arrived.append(time.monotonic())
+        before = time.monotonic()
+        parts.flush()
+        wait_s += time.monotonic() - before
+    print(f"| writing alone | {files / wait_s:,.0f} |")
+    print(f"| listing, Ray with idle workers, and writing | {(files - 64) / (arrived[-1] - arrived[0]):,.0f} |")
 
 
 def measured(scan: Callable[[Path, int], Iterable[int]], folder: Path, workers: int) -> Run:
@@ -109,5 +148,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with silent_stderr():
+    with silent_stderr(), TemporaryDirectory() as folder:
         main(Path(sys.argv[1]))
+        print("\n| what all workers share | files/s |\n|---|---|")
+        ceilings(Path(sys.argv[1]), Path(folder) / "rows")
