@@ -96,14 +96,21 @@ class Detector:
         """Return fake, real or uncertain."""
         return self._thresholds.verdict(p_fake)
 
-    def scan_file(self, path: Path, on_pixels: Callable[[np.ndarray], None] = lambda image: None) -> FileResult:
+    def scan_file(
+        self,
+        path: Path,
+        on_pixels: Callable[[np.ndarray], None] = lambda image: None,
+        *,
+        content: bytes | None = None,
+    ) -> FileResult:
         """Return what a picture file shows; a file that cannot be read becomes a result with the reason.
 
-        on_pixels is given what was decoded, (H, W, 3) uint8 RGB: the picture, or a smaller one.
+        on_pixels is given what was decoded, (H, W, 3) uint8 RGB: the picture, or a smaller one. content is what the
+        file holds, where that has been read.
         """
         started = time.perf_counter()
         try:
-            picture = Picture(path, max_megapixels=self.max_megapixels)
+            picture = Picture(path if content is None else content, max_megapixels=self.max_megapixels)
             image, found = self.read(picture)
             on_pixels(image)
         except ImageError as error:

@@ -113,7 +113,7 @@ class GrowingFile(io.RawIOBase):
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = io.FileIO(self._path, "a")
-                _lock(self._file)
+                lock(self._file)
             before_bytes, written = self._file.seek(0, os.SEEK_END), 0
             try:
                 while written < len(content):
@@ -135,7 +135,7 @@ class GrowingFile(io.RawIOBase):
         super().close()
 
 
-def _lock(file: io.FileIO) -> None:
+def lock(file: io.FileIO) -> None:
     """Raise BlockingIOError when another process writes a file; where files cannot be locked, nobody knows."""
     if fcntl:
         try:

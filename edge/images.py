@@ -52,7 +52,7 @@ _JPEG_QUALITY = 95
 _LARGE_PX = 20e6
 _one_large = threading.Lock()
 """Pillow needs up to 18 bytes a pixel: large pictures are decoded in turn, whatever the number of workers."""
-_MAX_FILE_BYTES = 320 * 2**20  # 100 megapixels as they are
+MAX_FILE_BYTES = 320 * 2**20  # 100 megapixels as they are
 
 _EXIF_ORIENTATION = 0x0112
 _ON_THEIR_SIDES = (5, 6, 7, 8)
@@ -162,8 +162,8 @@ def _read(path: Path) -> bytes:
     if not path.is_file():
         kind = "a folder that may not be opened" if path.is_dir() else "no file" if path.exists() else "no such file"
         raise ImageError(kind)
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ImageError(f"a file of more than {_MAX_FILE_BYTES >> 20} MiB")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ImageError(f"a file of more than {MAX_FILE_BYTES >> 20} MiB")
     return path.read_bytes()
 
 

@@ -56,6 +56,7 @@ def scan_one(
     path: Path,
     detector: Detector,
     *,
+    content: bytes | None = None,
     fps: float = video.DEFAULT_FPS,
     annotated: Path | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
@@ -63,11 +64,12 @@ def scan_one(
 ) -> FileResult | None:
     """Return the result of a picture or video, or None for a video that was stopped.
 
-    A file that makes us fail gives a result that says so. Raises SourceError where annotated cannot be written.
+    content is what a picture's file holds, where that has been read. A file that makes us fail gives a result that says
+    so. Raises SourceError where annotated cannot be written.
     """
     try:
         if path.suffix.lower() not in video.SUFFIXES:
-            return detector.scan_file(path)
+            return detector.scan_file(path, content=content)
         return video.scan_video(path, detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=stopped)
     except FacetellError:  # where results go cannot be written: so it would be for every file
         raise

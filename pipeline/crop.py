@@ -56,6 +56,12 @@ class Cropper:
                 Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)
         return {"crops": [path.as_posix() for path in paths], "reason": "" if crops else "no face found"}
 
+    def check(self) -> None:
+        """Raise SourceError where the data set or the output is not there, as on a node that does not share them."""
+        for needed in (self._dataset / MANIFEST, self._output / CROP_SETTINGS):
+            if not needed.is_file():
+                raise SourceError(f"{needed.parent} is not the same on every node; name folders that all share")
+
     def _crops(self, image: np.ndarray) -> Iterable[np.ndarray]:
         settings = self._settings
         size_px = saved_size_px(settings.input_size_px)

@@ -6,7 +6,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ _CROP_CLUSTER = click.Option(
 @click.pass_context
 def _scan(ctx: click.Context, /, cluster: str | None, output: str | None, **options: Any) -> int:
     if cluster is None:
-        return ctx.invoke(scan_here, output=output and Path(output), **options)
+        return ctx.invoke(scan_here, output=None if output is None else Path(output), **options)
     for param in scan_here.params:
         if param.name in _HERE_ALONE and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{param.opts[0]} does not go with --cluster")
@@ -74,8 +73,8 @@ def _scan_on(
     from ...edge.results import Tally
     from ...edge.runtime import silent_stderr
     from .engine import cluster, spread
-    from .overview import PAGE, overview
-    from .rows import NONE_DONE, Parts, earlier, precision_of
+    from .overview import PAGE, overview, read_rows
+    from .rows import NONE_DONE, Parts, done_keys, precision_of
     from .scan import Listing, Scanner
     from .sources import Sources, shown
 
@@ -83,40 +82,42 @@ def _scan_on(
     parts, sources = Parts(output), Sources(named)
     goes_on = parts.is_there()
     if goes_on and not resume:
-        raise SourceError(f"{output} exists already; choose another folder with -o, or go on with it by --resume")
-    with until_interrupted() as interrupted, silent_stderr():
+        raise SourceError(f"{shown(output)} exists already; choose another with -o, or go on with it by --resume")
+    with until_interrupted() as interrupted, silent_stderr(), parts.claimed():
         if goes_on and precision == "auto":
             precision = precision_of(parts.dataset()) or "auto"
         make_detector = partial(Detector, load_bundle(model or DEFAULT_BUNDLE), precision=precision, **settings)
         detector = make_detector()
-        done, failed = earlier(parts.dataset(), detector) if goes_on else (NONE_DONE, 0)
-        tally = Tally()
+        done = done_keys(parts.dataset(), detector, fps) if goes_on else NONE_DONE
+        listing, tally = Listing(sources, follow_links, done), Tally()
+        arguments = (partial(make_detector, precision=detector.signed["precision"]), sources, fps)
         with cluster(address, workers) as count, ScanDisplay(show=not quiet) as display:
-            arguments = (partial(make_detector, precision=detector.signed["precision"]), sources, fps)
             try:
-                with closing(spread(Listing(sources, follow_links, done), Scanner, arguments, count)) as batches:
-                    for rows in batches:
-                        parts.add(rows)
-                        tally.add_all(rows.field("verdict").to_pylist(), rows.field("error").to_pylist())
-                        display.advance(len(rows))
-                        if interrupted:
-                            break
+                for rows in spread(listing, Scanner, arguments, count):
+                    parts.add(rows)
+                    tally.add_all(rows.field("verdict").to_pylist(), rows.field("error").to_pylist())
+                    display.advance(len(rows))
+                    if interrupted:
+                        break
             finally:
                 parts.flush()
         if not (tally.verdicts or len(done) or interrupted):
-            raise SourceError(
-                f"no pictures in {', '.join(map(shown, named))}; wanted pictures, videos or folders of them"
-            )
+            places = ", ".join(map(shown, named))
+            raise SourceError(f"no pictures in {places}; wanted pictures, videos or folders of them")
+        of_all = Tally()
         if parts.is_there():
-            page = overview(parts.dataset(), sources, detector, shlex.join(["facetell", *map(shown, sys.argv[1:])]))
-            parts.write(PAGE, page)
+            of_all, top = read_rows(parts.dataset(), detector, fps)
+            command = shlex.join(["facetell", *map(shown, sys.argv[1:])])
+            parts.write(PAGE, overview(of_all, top, sources, detector, command))
     if not quiet:
         seconds = time.monotonic() - started
-        click.echo(summary(tally, seconds, len(done), failed, stopped=bool(interrupted)), err=True)
-        click.echo(f"{shown(output)}/{PAGE} shows the most suspicious faces.", err=True)
+        failed_before = of_all.verdicts["error"] - tally.verdicts["error"]
+        click.echo(summary(tally, seconds, len(done), failed_before, stopped=bool(interrupted)), err=True)
+        if of_all.verdicts:
+            click.echo(f"{shown(output)}/{PAGE} shows the most suspicious faces.", err=True)
     if interrupted:
         return SIGNALLED + interrupted[0]
-    return FAILED_FILES if tally.verdicts["error"] or failed else 0
+    return FAILED_FILES if of_all.verdicts["error"] else 0
 
 
 @click.pass_context

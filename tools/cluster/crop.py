@@ -26,17 +26,22 @@ def cut_on_cluster(
             yield pa.StructArray.from_arrays([pa.array(names, pa.binary())], ["path"])
 
     with cluster(address, workers) as count:
-        for rows in spread(batches, _Worker, (cropper,), count):
+        for rows in spread(batches, Worker, (cropper,), count):
             for path, found in zip(rows.field("path").to_pylist(), rows.field("found").to_pylist(), strict=True):
                 yield os.fsdecode(path), json.loads(found)
 
 
-class _Worker:
+class Worker:
+    """A cropper, for the batches it is given."""
+
     def __init__(self, cropper: Cropper) -> None:
+        """Take a cropper."""
         self._crop = cropper
         self._crops = threading.Lock()
 
     def __call__(self, items: pa.StructArray) -> pa.StructArray:
+        """Return the path and, as JSON, what was found of each; raises SourceError where folders are not shared."""
         with self._crops:
+            self._crop.check()
             found = [json.dumps(self._crop(os.fsdecode(path))) for path in items.field("path").to_pylist()]
         return pa.StructArray.from_arrays([items.field("path"), pa.array(found)], ["path", "found"])

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import tempfile
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
+from uuid import uuid4
 from warnings import catch_warnings, simplefilter
 
 import pyarrow as pa
@@ -47,25 +52,38 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
     found = _running_here() if address == AUTO else address
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if found is None:
-        ray.init("local", num_cpus=workers or available_processors(), include_dashboard=False, **options)
+        with _signals_kept():
+            ray.init("local", num_cpus=workers or available_processors(), include_dashboard=False, **options)
     else:
         _check_answers(found)
         try:
-            with catch_warnings():
+            with catch_warnings(), _signals_kept():
                 simplefilter("ignore")
                 ray.init(found, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             hint = "Ray and Python must be the same there and here, and RAY_AUTH_MODE and RAY_AUTH_TOKEN"
-            raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {error}") from error
+            first_line = str(error).partition("\n")[0]
+            raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {first_line}") from error
     try:
         yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
 
 
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Take SIGTERM back from Ray."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
 def _running_here() -> str | None:
     """Return the address of the cluster that this machine is a node of, as Ray keeps it, if it answers."""
-    if "RAY_ADDRESS" in os.environ:
+    if os.environ.get("RAY_ADDRESS", AUTO) not in ("", AUTO):
         return os.environ["RAY_ADDRESS"]
     with suppress(OSError, SourceError):
         address = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text().strip()
@@ -78,7 +96,7 @@ def _check_answers(address: str) -> None:
     """Raise SourceError where nobody listens: Ray would wait for minutes, and end the program."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
-        socket.create_connection((host, int(port)), _ANSWER_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
     except (OSError, ValueError) as error:
         wanted = "auto, HOST:6379 or ray://HOST:10001"
         raise SourceError(f"no Ray cluster answers at {address}; wanted {wanted}: {error}") from error
@@ -86,25 +104,61 @@ def _check_answers(address: str) -> None:
 
 def spread(
     batches: Batches, worker: Callable[..., Worker], arguments: tuple[Any, ...], workers: int
-) -> Generator[pa.StructArray]:
+) -> Iterator[pa.StructArray]:
     """Yield the rows that workers, each made by worker(*arguments), make of batches: in any order, none twice.
 
     batches is called once, on this node or, through ray://, on the head, and read no further than keeps the workers
-    busy. The batch of a worker that is lost goes to another. Raises what batches and workers raise on purpose.
+    busy. The batch of a worker that is lost goes to another. A signal that is handled ends it, and no batch is waited
+    for. Raises what batches and workers raise on purpose, and SourceError when the cluster gives up.
     """
-    through_client = client.is_connected()
+    stream = (_asked if client.is_connected() else _streamed)(batches, worker, arguments, workers)
     try:
-        yield from (_asked if through_client else _streamed)(batches, worker, arguments, workers)
-    except RayTaskError as error:
-        if isinstance(error.cause, FacetellError):
-            raise type(error.cause)(str(error.cause).partition("\n")[0]) from error  # Ray adds lines
-        raise
+        while True:
+            with _ended_by_signals():
+                rows = next(stream, None)
+            if rows is None:
+                return
+            yield rows
+    except _SignalledError:
+        return
     except RayError as error:
-        if "ModuleNotFoundError" in str(error):
-            message = "a node lacks facetell; install the same facetell[cluster] on every node"
-            raise RuntimeMissingError(message) from error
-        last_line = str(error).strip().splitlines()[-1]
-        raise SourceError(f"the cluster gave up: {last_line}; run it again with --resume") from error
+        raise _in_our_words(error) from error
+
+
+class _SignalledError(Exception):
+    """Ends a wait."""
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have signals end what is waited for, after what handles them now."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        handle = before[signal.Signals(number)]
+        if callable(handle):
+            handle(number, frame)
+        raise _SignalledError
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handle in before.items():
+            signal.signal(number, handle)
+
+
+def _in_our_words(error: RayError) -> Exception:
+    if isinstance(error, RayTaskError) and isinstance(error.cause, FacetellError):
+        return type(error.cause)(str(error.cause).partition("\n")[0])  # Ray adds lines
+    if "ModuleNotFoundError" in str(error):
+        return RuntimeMissingError("a node lacks facetell; install the same facetell[cluster] on every node")
+    last_line = str(error).strip().splitlines()[-1]
+    return SourceError(f"the cluster gave up: {last_line}; run it again, a scan with --resume")
 
 
 def _streamed(
@@ -115,7 +169,8 @@ def _streamed(
     # A block is cut at this many bytes but holds a row at least, and a row of ours is a batch: so each travels alone.
     context.target_max_block_size = context.target_min_block_size = 1
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    dataset = read_datasource(_Batches(batches), num_cpus=0, override_num_blocks=1).map_batches(
+    listed = Listed(batches)
+    dataset = read_datasource(listed, num_cpus=0, override_num_blocks=1).map_batches(
         _Actor,
         fn_constructor_args=(worker, arguments),
         batch_size=1,
@@ -129,8 +184,11 @@ def _streamed(
             enable_true_multi_threading=True,
         ),
     )
-    for table in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
-        yield _of_row(table, "rows")
+    try:
+        for table in dataset.iter_batches(batch_format="pyarrow", batch_size=None):
+            yield _of_row(table, "rows")
+    finally:
+        listed.forget()
 
 
 def _asked(*work: Any) -> Iterator[pa.StructArray]:
@@ -152,21 +210,43 @@ class _Streamer:
         return next(self._rows, None)
 
 
-class _Batches(Datasource):
+class Listed(Datasource):
+    """Batches as Ray Data reads them: on the node of whoever asks, and once.
+
+    Ray would do it again if that process were lost, and pass over as many as it has had; but by then there may be other
+    files, and rows would be lost or doubled.
+    """
+
     def __init__(self, batches: Batches) -> None:
+        """Take what gives the batches."""
         self._batches = batches
+        self._begun = Path(tempfile.gettempdir(), f"facetell-listing-{uuid4().hex}")
 
     @property
     def supports_distributed_reads(self) -> bool:
-        return False  # but on the node of whoever asks
+        """Return False."""
+        return False
 
     def estimate_inmemory_data_size(self) -> int | None:
+        """Return None: nobody knows."""
         return None
 
     def get_read_tasks(self, parallelism: int, *args: Any, **options: Any) -> list[ReadTask]:
-        batches = self._batches
-        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-        return [ReadTask(lambda: (_as_row("items", items) for items in batches()), unknown)]
+        """Return the one task; it raises SourceError the second time."""
+        batches, begun = self._batches, self._begun
+
+        def read() -> Iterator[pa.Table]:
+            try:
+                begun.touch(exist_ok=False)
+            except FileExistsError as error:
+                raise SourceError("what lists the files was ended; run it again, a scan with --resume") from error
+            return (_as_row("items", items) for items in batches())
+
+        return [ReadTask(read, BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None))]
+
+    def forget(self) -> None:
+        """Leave nothing behind."""
+        self._begun.unlink(missing_ok=True)
 
 
 class _Actor:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from pyarrow.compute import Expression, field
+import pyarrow as pa
+from pyarrow.compute import field
 from pyarrow.dataset import Dataset
 
 from ...edge.detector import Detector
 from ...edge.draw import COLOURS, draw_line
 from ...edge.errors import ImageError
 from ...edge.faces import crop_face
-from ...edge.images import read_image, write_image
+from ...edge.images import Picture, write_image
 from ...edge.results import VERDICTS, Tally
 from ...edge.tables import Table
 from ...pipeline.page import Figure, Section, write_page
-from .rows import Row, model_sha256
+from .rows import Row, newest
 from .sources import Sources
 
 PAGE = "_overview.html"
@@ -34,10 +36,8 @@ _MARGIN_RATIO = 1.5  # somewhat more than is scored: people recognise a face by 
 _REASONS = 50
 
 
-def overview(written: Dataset, sources: Sources, detector: Detector, command: str) -> bytes:
-    """Return a page, as one file of HTML, about the rows that a detector made."""
-    made_so = (field("model_sha256") == model_sha256(detector)) & (field("rule") == detector.signed["rule"])
-    tally, top = _read(written, made_so)
+def overview(tally: Tally, top: Sequence[Row], sources: Sources, detector: Detector, command: str) -> bytes:
+    """Return a page, as one file of HTML, about what read_rows returns of the rows that a detector made."""
     total = tally.verdicts.total()
     facts = {"files": f"{total:,}"} | {name.replace("_", " "): f"{tally.verdicts[name]:,}" for name in VERDICTS}
     reasons = [(f"{count:,}", reason) for reason, count in tally.reasons.most_common(_REASONS)]
@@ -57,21 +57,20 @@ def overview(written: Dataset, sources: Sources, detector: Detector, command: st
         return page.read_bytes()
 
 
-def _read(written: Dataset, made_so: Expression) -> tuple[Tally, list[Row]]:
+def read_rows(written: Dataset, detector: Detector, fps: float) -> tuple[Tally, list[Row]]:
     """Return the tally of the rows, and those of the pictures with the highest p_fake."""
     tally, top = Tally(), []
-    for batch in written.to_batches(["verdict", "error"], filter=made_so):
+    for batch in newest(written, detector, fps, ["path", "verdict", "p_fake", "faces", "width", "fps", "error"]):
         tally.add_all(batch["verdict"].to_pylist(), batch["error"].to_pylist())
-    pictures = made_so & field("p_fake").is_valid() & field("fps").is_null()
-    for batch in written.to_batches(["path", "verdict", "p_fake", "faces", "width"], filter=pictures):
-        highest = batch.sort_by([("p_fake", "descending")]).slice(0, _SHOWN)
+        pictures = batch.filter(field("p_fake").is_valid() & field("fps").is_null())
+        highest = pictures.sort_by([("p_fake", "descending")]).slice(0, _SHOWN)
         top = heapq.nlargest(_SHOWN, [*top, *highest.to_pylist()], key=itemgetter("p_fake"))
     return tally, top
 
 
 def _sheet(rows: Sequence[Row], sources: Sources, folder: Path) -> Path:
     """Write the gravest face of each row, numbered, into one picture and return its path."""
-    tiles = [_tile(row, number, sources, folder / str(number)) for number, row in enumerate(rows, 1)]
+    tiles = [_tile(row, number, sources) for number, row in enumerate(rows, 1)]
     columns = min(_COLUMNS, len(tiles))
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     lines = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
@@ -80,13 +79,13 @@ def _sheet(rows: Sequence[Row], sources: Sources, folder: Path) -> Path:
     return sheet
 
 
-def _tile(row: Row, number: int, sources: Sources, folder: Path) -> np.ndarray:
-    tile = np.full((_TILE_PX, _TILE_PX, 3), 200, np.uint8)
-    try:
-        file = sources.named(row["path"])
-        image = read_image(sources.fetch(file, folder)) if file else None
-    except (ImageError, OSError):  # gone since, or not to be seen from here
-        image = None
+def _tile(row: Row, number: int, sources: Sources) -> np.ndarray:
+    tile, image = np.full((_TILE_PX, _TILE_PX, 3), 200, np.uint8), None
+    # Gone since, another by now, or not to be seen from here.
+    with suppress(ImageError, OSError, pa.ArrowException):
+        if file := sources.named(row["path"]):
+            content = sources.content(file)
+            image = Picture(sources.path(file) if content is None else content).decode()
     if image is not None:
         box = tuple(edge * image.shape[1] / row["width"] for edge in row["faces"][0]["box_xyxy"])
         tile = crop_face(image, box, size_px=_TILE_PX, margin_ratio=_MARGIN_RATIO)

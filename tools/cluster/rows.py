@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from hashlib import blake2b
 from itertools import count
@@ -19,7 +22,7 @@ from pyarrow.fs import FileSelector, LocalFileSystem
 
 from ...edge.detector import Detector
 from ...edge.errors import SourceError
-from ...edge.files import replacing
+from ...edge.files import lock, replacing
 from ...edge.results import FileResult
 from .sources import File, file_system, is_remote, shown
 
@@ -65,6 +68,9 @@ _PART_ROWS = 50_000
 _PART_S = 30.0
 
 
+NOT_FETCHED = "cannot be fetched"
+"""How the reason begins for which a file may be read another time."""
+
 NONE_DONE = np.array([], "S16")
 """Keys of no files."""
 
@@ -99,16 +105,31 @@ def precision_of(written: Dataset) -> str | None:
     return first[0] if first else None
 
 
-def earlier(written: Dataset, detector: Detector) -> tuple[np.ndarray, int]:
-    """Return the keys of the files that were scored as a detector would, sorted, and how many were not read."""
+def newest(written: Dataset, detector: Detector, fps: float, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns of the rows that a detector would make, of videos at fps; of each file the last row alone."""
     made_so = (field("model_sha256") == model_sha256(detector)) & (field("rule") == detector.signed["rule"])
-    failed, keys = 0, [NONE_DONE]
-    for batch in written.to_batches(["path", "size_bytes", "modified", "status"], filter=made_so):
-        columns = (batch["path"], batch["size_bytes"], batch["modified"].cast(pa.int64()))
-        own = [key(*file) for file in zip(*(column.to_pylist() for column in columns), strict=True)]
-        keys.append(np.array(own, NONE_DONE.dtype))
-        failed += batch["status"].to_pylist().count("error")
-    return np.sort(np.concatenate(keys)), failed
+    made_so &= field("fps").is_null() | (field("fps") == fps)
+    paths = [np.array([], np.int64)]
+    for batch in written.to_batches(["path"], filter=made_so):
+        paths.append(np.array([hash(path) for path in batch["path"].to_pylist()], np.int64))
+    paths = np.concatenate(paths)
+    is_last = np.zeros(len(paths), bool)
+    is_last[len(paths) - 1 - np.unique(paths[::-1], return_index=True)[1]] = True
+    start = 0
+    for batch in written.to_batches(list(columns), filter=made_so):
+        yield batch.filter(pa.array(is_last[start : start + batch.num_rows]))
+        start += batch.num_rows
+
+
+def done_keys(written: Dataset, detector: Detector, fps: float) -> np.ndarray:
+    """Return the keys, sorted, of the files that a detector need not look at again; what was not fetched is no such."""
+    keys = []
+    for batch in newest(written, detector, fps, ["path", "size_bytes", "modified", "error"]):
+        columns = (batch["path"], batch["size_bytes"], batch["modified"].cast(pa.int64()), batch["error"])
+        for *file, error in zip(*(column.to_pylist() for column in columns), strict=True):
+            if not (error or "").startswith(NOT_FETCHED):
+                keys.append(key(*file))
+    return np.sort(np.array(keys, NONE_DONE.dtype))
 
 
 class Parts:
@@ -125,10 +146,11 @@ class Parts:
         self._names = (f"{run}-{number:05}.parquet" for number in count())
 
     def is_there(self) -> bool:
-        """Return whether there is anything in the folder; raises SourceError where it is none or cannot be reached."""
+        """Return whether there is anything that counts; raises SourceError where there can be no folder."""
         try:
-            return bool(self._files.get_file_info(FileSelector(self._folder, allow_not_found=True)))
-        except OSError as error:
+            found = self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
+            return any(not info.base_name.startswith((".", "_")) for info in found)
+        except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{self._name} cannot be a folder for results: {error}") from error
 
     def dataset(self) -> Dataset:
@@ -141,6 +163,25 @@ class Parts:
         if not written.schema.equals(SCHEMA):
             raise SourceError(foreign)
         return written
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other scans on this machine out of a folder here; raises SourceError where another writes into it."""
+        if not isinstance(self._files, LocalFileSystem):
+            yield
+            return
+        folder = Path(self._folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with io.FileIO(folder / "_lock", "w") as file:
+                lock(file)
+                yield
+        except BlockingIOError as error:
+            raise SourceError(f"{self._name} is being written by another scan; choose another with -o") from error
+        finally:
+            with suppress(OSError):
+                (folder / "_lock").unlink()
+                folder.rmdir()  # where nothing came of it
 
     def add(self, rows: pa.StructArray) -> None:
         """Take some rows; raises SourceError where they cannot be written."""
@@ -169,5 +210,5 @@ class Parts:
             else:  # a store has a file when it is complete, or not at all
                 with self._files.open_output_stream(path) as file:
                     file.write(content)
-        except OSError as error:
+        except (pa.ArrowException, OSError) as error:
             raise SourceError(f"cannot write {self._name}: {error}") from error

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
+import psutil
 import pyarrow as pa
 
 from ...edge.detector import Detector
+from ...edge.errors import ImageError, SourceError
 from ...edge.results import FileResult
 from ...edge.runtime import silent_stderr
 from ...edge.scan import scan_one
-from .rows import ROW, Row, key, row
-from .sources import FILE, File, Sources
+from .diary import Diary, own_folder
+from .rows import NOT_FETCHED, ROW, key, row
+from .sources import FILE, LOCAL, File, Sources
 
 _BATCH_FILES = 64
-_FETCHES = 16  # at a time: a store answers each in some 50 ms, a scan takes some 5
+_AHEAD = 16  # files: a store answers each in some 50 ms, a scan takes some 5
+_KILLER = "it ended the process that looked at it, twice"
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,20 @@ class Listing:
     """Keys of the files that have a row already, sorted, S16."""
 
     def __call__(self) -> Iterator[pa.StructArray]:
-        """Yield FILEs, some at a time; raises SourceError where a source does not exist."""
-        files = (file for file in self.sources.files(follow_links=self.follow_links) if not self._is_done(file))
-        while batch := list(islice(files, _BATCH_FILES)):
-            yield pa.array(batch, FILE)
+        """Yield FILEs, some pictures or one video at a time; raises SourceError where a source does not exist."""
+        pictures: list[File] = []
+        for file in self.sources.files(follow_links=self.follow_links):
+            if self._is_done(file):
+                continue
+            if self.sources.is_video(file):
+                yield pa.array([file], FILE)
+                continue
+            pictures.append(file)
+            if len(pictures) == _BATCH_FILES:
+                yield pa.array(pictures, FILE)
+                pictures = []
+        if pictures:
+            yield pa.array(pictures, FILE)
 
     def _is_done(self, file: File) -> bool:
         own = np.array(key(self.sources.name(file), file["size_bytes"], file["modified_ns"]), "S16")
@@ -54,28 +71,58 @@ class Scanner:
             self._detector = make_detector()
         self._sources, self._fps = sources, fps
         self._scans = threading.Lock()
-        self._fetches = ThreadPoolExecutor(_FETCHES, "fetch")
+        self._fetches = ThreadPoolExecutor(_AHEAD, "fetch")
 
     def __call__(self, items: pa.StructArray) -> pa.StructArray:
         """Return a ROW for each FILE, in their order; of a file that cannot be read it says why."""
-        files = items.to_pylist()
-        with TemporaryDirectory(prefix="facetell-") as folder:
-            folders = (Path(folder, str(number)) for number in range(len(files)))
-            fetched = list(self._fetches.map(self._fetch, files, folders))
-            with self._scans:
-                return pa.array(map(self._row, files, fetched), ROW, size=len(files))
+        self._sources.enter()
+        files: list[File] = items.to_pylist()
+        fetched = deque(map(self._fetch, files[:_AHEAD]))
+        rows = []
+        with self._scans:
+            diary = Diary(key(self._sources.name(files[0]), len(files), files[0]["modified_ns"]).hex(), len(files))
+            for number, file in enumerate(files):
+                content = fetched.popleft()
+                fetched.extend(map(self._fetch, files[number + _AHEAD : number + _AHEAD + 1]))
+                result = self._scanned(file, content) if diary.may_look_at(number) else self._error(_KILLER)
+                rows.append(row(result, file, self._sources.name(file), self._detector))
+            diary.done()
+        return pa.array(rows, ROW)
 
-    def _fetch(self, file: File, folder: Path) -> Path | OSError:
+    def _fetch(self, file: File) -> Future[bytes | None]:
+        return self._fetches.submit(self._sources.content, file)
+
+    def _scanned(self, file: File, fetched: Future[bytes | None]) -> FileResult:
         try:
-            return self._sources.fetch(file, folder)
-        except OSError as error:
-            return error
+            content = fetched.result()
+            if file["source"] != LOCAL and content is None:
+                with _copies() as folder:
+                    result = scan_one(self._sources.copy(file, folder), self._detector, fps=self._fps)
+            else:
+                result = scan_one(self._sources.path(file), self._detector, content=content, fps=self._fps)
+        except ImageError as error:
+            return self._error(str(error))
+        except (pa.ArrowException, OSError) as error:
+            if getattr(error, "errno", None) in (ENOSPC, EDQUOT):
+                raise SourceError(f"there is no room for copies on a node: {error}") from error
+            return self._error(f"{NOT_FETCHED}: {error}")
+        assert result is not None  # nothing stops it
+        return result
 
-    def _row(self, file: File, found: Path | OSError) -> Row:
-        if isinstance(found, Path):
-            result = scan_one(found, self._detector, fps=self._fps)
-            assert result is not None  # nothing stops it
-        else:
-            reason = f"cannot be read: {found}"
-            result = FileResult(path="", status="error", verdict="error", error=reason, **self._detector.signed)
-        return row(result, file, self._sources.name(file), self._detector)
+    def _error(self, reason: str) -> FileResult:
+        return FileResult(path="", status="error", verdict="error", error=reason, **self._detector.signed)
+
+
+@contextmanager
+def _copies() -> Iterator[Path]:
+    """Yield a new folder, and take it away with those of processes that were killed."""
+    above = own_folder()
+    for left in above.glob("copies-*"):
+        if not psutil.pid_exists(int(left.name.partition("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = above / f"copies-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,8 +13,10 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 
-from ...edge.errors import SourceError
+from ...edge.errors import ImageError, SourceError
+from ...edge.images import MAX_FILE_BYTES
 from ...edge.scan import SUFFIXES, expand_paths
+from ...edge.video import SUFFIXES as VIDEOS
 
 FILE = pa.struct(
     [
@@ -28,7 +30,7 @@ FILE = pa.struct(
 
 LOCAL = -1
 
-_OF_ADDRESSES = ":/?#[]@!$&'()*+,;=%~"  # what stands for itself; a space, say, does not
+_OF_ADDRESSES = ":/?[]@!$&'()*+,;=%~"  # what stands for itself; a space, say, does not
 
 File = dict[str, Any]
 """A FILE in Python."""
@@ -45,7 +47,9 @@ def file_system(address: str) -> tuple[FileSystem, str]:
     try:
         return FileSystem.from_uri(quote(address, safe=_OF_ADDRESSES))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"{shown(address)} is no address that is known: {error}") from error
+        raise SourceError(
+            f"{shown(address)} is no address that is known; wanted s3://BUCKET/FOLDER or gs://..."
+        ) from error
 
 
 def shown(address: str) -> str:
@@ -57,18 +61,31 @@ def shown(address: str) -> str:
 
 
 class Sources:
-    """Files, folders and patterns that all nodes see, and addresses."""
+    """Files, folders and patterns that all nodes see, and addresses; where they were named from."""
 
     def __init__(self, named: tuple[str, ...]) -> None:
-        """Take them as they were named."""
+        """Take them as they were named; an address below another is left out."""
         self._paths = [Path(name) for name in named if not is_remote(name)]
-        self._addresses = [name for name in named if is_remote(name)]
+        addresses = {shown(name).rstrip("/"): name for name in named if is_remote(name)}
+        self._addresses = [
+            name for place, name in addresses.items() if not any(place.startswith(f"{other}/") for other in addresses)
+        ]
+        self._here = Path.cwd()
+
+    def enter(self) -> None:
+        """Stand where the paths were named, on whatever node; raises SourceError where that is not there but needed."""
+        try:
+            os.chdir(self._here)
+        except OSError as error:
+            if not all(path.is_absolute() for path in self._paths):
+                raise SourceError(f"a node does not have {self._here}; name what all nodes see: {error}") from error
 
     def files(self, *, follow_links: bool) -> Iterator[File]:
         """Yield what edge.scan.expand_paths gives, then the pictures and videos at each address, a folder at a time.
 
         Raises SourceError where something named does not exist.
         """
+        self.enter()
         if self._paths:
             yield from map(_on_every_node, expand_paths(self._paths, follow_links=follow_links))
         for number, address in enumerate(self._addresses):
@@ -80,32 +97,48 @@ class Sources:
     def name(self, file: File) -> str:
         """Return what results call a file; bytes that are no UTF-8 are escaped."""
         name = file["path"].decode(errors="backslashreplace")
-        return name if file["source"] == LOCAL else f"{self._scheme(file['source'])}://{name}"
+        return name if file["source"] == LOCAL else f"{self._addresses[file['source']].partition('://')[0]}://{name}"
 
-    def fetch(self, file: File, folder: Path) -> Path:
-        """Return where a file can be opened: a copy in a folder, if it is far away; raises OSError where it is gone."""
-        if file["source"] == LOCAL:
-            return Path(os.fsdecode(file["path"]))
-        path = file["path"].decode()
-        copy = folder / f"copy{splitext(path)[1]}"
-        folder.mkdir()
+    def path(self, file: File) -> Path:
+        """Return the path of a file, within its source."""
+        return Path(os.fsdecode(file["path"]))
+
+    def is_video(self, file: File) -> bool:
+        """Return whether a file's ending is a video's."""
+        return self.path(file).suffix.lower() in VIDEOS
+
+    def content(self, file: File) -> bytes | None:
+        """Return what is in a picture that is far away, and None of a file that is not, and of a video.
+
+        Raises OSError or ArrowException when it cannot be fetched, and ImageError for one that is too large.
+        """
+        if file["source"] == LOCAL or self.is_video(file):
+            return None
+        if (file["size_bytes"] or 0) > MAX_FILE_BYTES:
+            raise ImageError(f"a file of more than {MAX_FILE_BYTES >> 20} MiB")
         store, _ = file_system(self._addresses[file["source"]])
-        copy_files(path, str(copy), source_filesystem=store, destination_filesystem=LocalFileSystem())
-        return copy
+        with store.open_input_stream(file["path"].decode()) as stream:
+            return stream.read(MAX_FILE_BYTES)
+
+    def copy(self, file: File, folder: Path) -> Path:
+        """Copy a file that is far away into a folder; raises OSError or ArrowException when that is not possible."""
+        store, _ = file_system(self._addresses[file["source"]])
+        path = file["path"].decode()
+        here = folder / f"copy{splitext(path)[1]}"
+        copy_files(path, str(here), source_filesystem=store, destination_filesystem=LocalFileSystem())
+        return here
 
     def named(self, name: str) -> File | None:
         """Return the file that results call so, size and time unknown; None where it is of none of the addresses."""
         unknown = {"size_bytes": None, "modified_ns": None}
         if not is_remote(name):
             return {"path": os.fsencode(name), "source": LOCAL} | unknown
-        path = name.partition("://")[2]
+        scheme, _, path = name.partition("://")
         for number, address in enumerate(self._addresses):
-            if name.startswith(shown(address)):
+            above = file_system(address)[1].rstrip("/")
+            if address.startswith(f"{scheme}://") and (path == above or path.startswith(f"{above}/")):
                 return {"path": path.encode(), "source": number} | unknown
         return None
-
-    def _scheme(self, number: int) -> str:
-        return self._addresses[number].partition("://")[0]
 
 
 def _on_every_node(path: Path) -> File:
@@ -126,8 +159,12 @@ def _below(address: str) -> Iterator[FileInfo]:
             return
         waiting = [path]
         while waiting:
-            found = sorted(files.get_file_info(FileSelector(waiting.pop())), key=lambda info: info.path)
+            folder = waiting.pop()
+            found = sorted(files.get_file_info(FileSelector(folder)), key=lambda info: info.path)
             yield from (info for info in found if info.is_file and splitext(info.path)[1].lower() in SUFFIXES)
-            waiting += [info.path for info in reversed(found) if info.type == FileType.Directory]
-    except OSError as error:
+            below = [info for info in reversed(found) if info.type == FileType.Directory]
+            waiting += [info.path for info in below if info.path.strip("/") != folder.strip("/")]
+            # Of an empty name, between two slashes, pyarrow gives the folder itself: it is passed on, to be told.
+            yield from (info for info in below if info.path.strip("/") == folder.strip("/"))
+    except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{shown(address)} cannot be listed: {error}") from error

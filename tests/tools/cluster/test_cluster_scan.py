@@ -17,7 +17,7 @@ import pytest
 from facetell.tools.cli import run
 
 from ...pictures import SAMPLES, VIDEO_SIZE, write_video
-from ...program import DONE, FACETELL, FAILED, INTERRUPTED, SOME_FAILED, USAGE, one_error
+from ...program import DONE, FACETELL, FAILED, SOME_FAILED, USAGE, one_error
 from .rows import comparable, plain, rows
 
 pytest.importorskip("ray", reason="ray is not installed")
@@ -94,8 +94,43 @@ def test_resume_scans_what_is_new_or_changed_alone(
     new.unlink()
     assert code == SOME_FAILED
     assert "Scanned 2 files in" in (err := capsys.readouterr().err)
-    assert f"{before} were done before, 1 of them not read" in err
+    assert f"{before} were done before." in err
     assert sorted(row["path"] for row in rows(copy)[before:]) == [str(changed), str(new)]
+
+
+def test_a_file_that_was_mended_is_no_failure_any_more(
+    ray_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"broken")
+    command = ["scan", str(tmp_path / "photos"), "--cluster", ray_address, "-o", str(tmp_path / "out"), "--resume"]
+    assert run(command) == SOME_FAILED
+    shutil.copy(SAMPLES / "real_astronaut.jpg", tmp_path / "photos" / "a.jpg")
+    assert run(command) == DONE
+    assert run(command) == DONE
+    assert "<dt>files</dt><dd>1</dd>" in (tmp_path / "out" / "_overview.html").read_text()
+    assert [row["verdict"] for row in rows(tmp_path / "out")] == ["error", "real"]
+
+
+def test_relative_paths_are_those_of_whoever_asks(
+    ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(SAMPLES / "real_astronaut.jpg", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert run(["scan", ".", "--cluster", ray_address, "-o", "out"]) == DONE
+    assert [row["path"] for row in rows(tmp_path / "out")] == ["real_astronaut.jpg"]
+
+
+def test_two_scans_do_not_write_to_one_place(
+    many: Path, ray_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start(many, ray_address, tmp_path / "out")
+    wait_for(lambda: (tmp_path / "out" / "_lock").exists())
+    code = run(["scan", str(many), "--cluster", ray_address, "-o", str(tmp_path / "out"), "--resume"])
+    process.kill()
+    process.communicate()
+    assert code == FAILED
+    assert "is being written by another scan" in one_error(capsys.readouterr().err)
 
 
 def test_another_rule_is_another_scan(copy: Path, photos: Path, ray_address: str) -> None:
@@ -181,15 +216,16 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(
     assert comparable(rows(tmp_path / "out")) == expected
 
 
-def test_ctrl_c_keeps_what_is_done_and_resume_does_the_rest(
-    many: Path, ray_address: str, tmp_path: Path, expected: list[str]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_done_is_kept_and_resume_does_the_rest(
+    number: signal.Signals, many: Path, ray_address: str, tmp_path: Path, expected: list[str]
 ) -> None:
     process = start(many, ray_address, tmp_path / "out")
     wait_for(busy_workers)
-    process.send_signal(signal.SIGINT)
+    time.sleep(2)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == INTERRUPTED, err
+    assert process.returncode == 128 + number, err
     assert "Stopped after" in err
-    assert len(rows(tmp_path / "out")) < FILES
     assert run(["scan", str(many), "--cluster", ray_address, "-o", str(tmp_path / "out"), "--resume"]) == DONE
     assert comparable(rows(tmp_path / "out")) == expected

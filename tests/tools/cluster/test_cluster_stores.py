@@ -22,6 +22,8 @@ KEYS = {
     "trip/day 1/real.jpg": "real_astronaut.jpg",
     "trip/day 2/fäke.jpg": "fake_hopper_with_astronauts_face.jpg",
     "trip/none.jpg": "no_face_coffee.jpg",
+    "trip/odd #1?/100 %.jpg": "two_faces.jpg",
+    "trip//nameless.jpg": "two_faces.jpg",
 }
 
 
@@ -54,7 +56,8 @@ def scanned(s3: Any, ray_address: str) -> dict[str, dict[str, Any]]:
     from pyarrow.dataset import dataset
     from pyarrow.fs import S3FileSystem
 
-    assert run(["scan", "s3://photos/trip/", "--cluster", ray_address, "-o", "s3://photos/out"]) == SOME_FAILED
+    twice = ["s3://photos/trip/", "s3://photos/trip/day 1/"]
+    assert run(["scan", *twice, "--cluster", ray_address, "-o", "s3://me:secret@photos/out"]) == SOME_FAILED
     store = S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
     return {row["path"]: row for row in dataset("photos/out", filesystem=store).to_table().to_pylist()}
 
@@ -65,7 +68,9 @@ def test_every_picture_has_its_row(scanned: dict[str, dict[str, Any]]) -> None:
         "s3://photos/trip/day 1/real.jpg": "real",
         "s3://photos/trip/day 2/fäke.jpg": "fake",
         "s3://photos/trip/none.jpg": "no_face",
+        "s3://photos/trip/odd #1?/100 %.jpg": "fake",
         "s3://photos/trip/broken.jpg": "error",
+        "s3://photos/trip": "error",  # what is in the folder without a name is not looked at, and that is told
     }
 
 
@@ -77,6 +82,7 @@ def test_a_row_has_the_size_of_the_object(scanned: dict[str, dict[str, Any]]) ->
 def test_the_overview_is_beside_the_rows(s3: Any, scanned: dict[str, dict[str, Any]]) -> None:
     page = s3.get_object(Bucket="photos", Key="out/_overview.html")["Body"].read().decode()
     assert "s3://photos/trip/day 2/fäke.jpg" in page
+    assert "secret" not in page
 
 
 def test_it_goes_on_where_it_was(
@@ -84,8 +90,8 @@ def test_it_goes_on_where_it_was(
 ) -> None:
     command = ["scan", "s3://photos/trip/", "--cluster", ray_address, "-o", "s3://photos/out", "--resume"]
     assert run(command) == SOME_FAILED
-    assert "Scanned 0 files" in (err := capsys.readouterr().err)
-    assert f"{len(scanned)} were done before, 1 of them not read" in err
+    assert "Scanned 1 file in" in (err := capsys.readouterr().err)
+    assert f"{len(scanned) - 1} were done before, 1 of them not read" in err
 
 
 MISSING = {

@@ -1,0 +1,41 @@
+"""What the engine promises of batches and addresses, without a cluster."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("ray", reason="ray is not installed")
+
+import pyarrow as pa
+
+from facetell.edge.errors import SourceError
+from facetell.tools.cluster.engine import Listed, cluster
+
+
+def batches() -> Iterator[pa.StructArray]:
+    yield pa.array([{"number": 1}, {"number": 2}])
+
+
+def test_what_is_listed_is_listed_once() -> None:
+    listed = Listed(batches)
+    (task,) = listed.get_read_tasks(1)
+    (table,) = list(task())
+    assert table.to_pylist() == [{"items": [{"number": 1}, {"number": 2}]}]
+    with pytest.raises(SourceError, match="run it again, a scan with --resume"):
+        list(task())
+    listed.forget()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "nonsense", "127.0.0.1", "[::1]:{}"])
+def test_where_nobody_answers_is_told_at_once(address: str) -> None:
+    with pytest.raises(SourceError, match="no Ray cluster answers at"), cluster(address.format(free_port()), None):
+        pass
