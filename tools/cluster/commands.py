@@ -89,11 +89,11 @@ def _scan_on(
         make_detector = partial(Detector, load_bundle(model or DEFAULT_BUNDLE), precision=precision, **settings)
         detector = make_detector()
         done = done_keys(parts.dataset(), detector, fps) if goes_on else NONE_DONE
-        listing, tally = Listing(sources, follow_links, done), Tally()
+        tally = Tally()
         arguments = (partial(make_detector, precision=detector.signed["precision"]), sources, fps)
         with cluster(address, workers) as count, ScanDisplay(show=not quiet) as display:
             try:
-                for rows in spread(listing, Scanner, arguments, count):
+                for rows in spread(Listing(sources, follow_links, done, count), Scanner, arguments, count):
                     parts.add(rows)
                     tally.add_all(rows.field("verdict").to_pylist(), rows.field("error").to_pylist())
                     display.advance(len(rows))

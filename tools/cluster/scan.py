@@ -27,6 +27,8 @@ from .rows import NOT_FETCHED, ROW, key, row
 from .sources import FILE, LOCAL, File, Sources
 
 _BATCH_FILES = 64
+_LARGE_BATCH_FILES = 512
+_BATCHES = 16  # of each worker, before they grow: Ray takes 8 ms for each, and so bears 130 a second (docs/scale.md)
 _AHEAD = 16  # files: a store answers each in some 50 ms, a scan takes some 5
 _KILLER = "it ended the process that looked at it, twice"
 
@@ -39,10 +41,12 @@ class Listing:
     follow_links: bool
     done: np.ndarray
     """Keys of the files that have a row already, sorted, S16."""
+    workers: int
 
     def __call__(self) -> Iterator[pa.StructArray]:
         """Yield FILEs, some pictures or one video at a time; raises SourceError where a source does not exist."""
         pictures: list[File] = []
+        listed, size = 0, _BATCH_FILES
         for file in self.sources.files(follow_links=self.follow_links):
             if self._is_done(file):
                 continue
@@ -50,8 +54,10 @@ class Listing:
                 yield pa.array([file], FILE)
                 continue
             pictures.append(file)
-            if len(pictures) == _BATCH_FILES:
+            if len(pictures) == size:
                 yield pa.array(pictures, FILE)
+                listed += size
+                size = min(max(_BATCH_FILES, listed // (_BATCHES * self.workers)), _LARGE_BATCH_FILES)
                 pictures = []
         if pictures:
             yield pa.array(pictures, FILE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from posixpath import splitext
@@ -29,6 +30,7 @@ FILE = pa.struct(
 """A file as it was listed: its path within one of the sources, or, with source LOCAL, on every node."""
 
 LOCAL = -1
+_FOLDERS_AHEAD = 16  # a store lists a thousand names in some 100 ms
 
 _OF_ADDRESSES = ":/?[]@!$&'()*+,;=%~"  # what stands for itself; a space, say, does not
 
@@ -151,20 +153,30 @@ def _on_every_node(path: Path) -> File:
 
 
 def _below(address: str) -> Iterator[FileInfo]:
-    files, path = file_system(address)
+    """Yield the pictures and videos below an address, or the file that it is of."""
+    store, path = file_system(address)
     try:
-        named = files.get_file_info(path)
+        named = store.get_file_info(path)
         if named.type == FileType.File:
             yield named
-            return
-        waiting = [path]
-        while waiting:
-            folder = waiting.pop()
-            found = sorted(files.get_file_info(FileSelector(folder)), key=lambda info: info.path)
-            yield from (info for info in found if info.is_file and splitext(info.path)[1].lower() in SUFFIXES)
-            below = [info for info in reversed(found) if info.type == FileType.Directory]
-            waiting += [info.path for info in below if info.path.strip("/") != folder.strip("/")]
-            # Of an empty name, between two slashes, pyarrow gives the folder itself: it is passed on, to be told.
-            yield from (info for info in below if info.path.strip("/") == folder.strip("/"))
+        else:
+            with ThreadPoolExecutor(_FOLDERS_AHEAD, "list") as pool:
+                yield from _walk(store, [path], pool)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{shown(address)} cannot be listed: {error}") from error
+
+
+def _walk(store: FileSystem, folders: list[str], pool: ThreadPoolExecutor) -> Iterator[FileInfo]:
+    """Yield what is looked at in folders and below, in order; some folders are listed ahead."""
+    for start in range(0, len(folders), _FOLDERS_AHEAD):
+        some = folders[start : start + _FOLDERS_AHEAD]
+        for folder, found in zip(some, pool.map(store.get_file_info, map(FileSelector, some)), strict=True):
+            below = []
+            for info in sorted(found, key=lambda info: info.path):
+                # Of an empty name, between two slashes, pyarrow gives the folder itself: it is passed on, to be told.
+                is_itself = info.path.strip("/") == folder.strip("/")
+                if is_itself or (info.is_file and splitext(info.path)[1].lower() in SUFFIXES):
+                    yield info
+                elif info.type == FileType.Directory:
+                    below.append(info.path)
+            yield from _walk(store, below, pool)

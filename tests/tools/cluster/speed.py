@@ -57,7 +57,7 @@ def on_cluster(folder: Path, workers: int) -> Iterator[int]:
     sources = Sources((str(folder),))
     arguments = (partial(Detector, load_bundle(), precision="float32"), sources, FPS)
     with cluster("auto", workers) as count:
-        for rows in spread(Listing(sources, False, NONE_DONE), Scanner, arguments, count):
+        for rows in spread(Listing(sources, False, NONE_DONE, count), Scanner, arguments, count):
             yield len(rows)
 
 
@@ -76,7 +76,7 @@ class Idle:
 def ceilings(folder: Path, output: Path) -> None:
     """Print files a second of each part that the workers share, each by itself, and of all together."""
     sources = Sources((str(folder),))
-    listing = Listing(sources, False, NONE_DONE)
+    listing = Listing(sources, False, NONE_DONE, 2)
     started = time.monotonic()
     files = sum(map(len, listing()))
     print(f"| listing alone | {files / (time.monotonic() - started):,.0f} |")
