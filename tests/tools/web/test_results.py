@@ -101,7 +101,7 @@ def test_a_hostile_name_is_text_on_the_page(scorer: Scorer, tmp_path: Path) -> N
     entry = Entry(1, "2026-01-01T00:00:00", HOSTILE, "error", None, 0, HOSTILE, None)
     for drawn in (
         *(table_of_files([result], [HOSTILE]), figures_of(result), table_of_entries([entry], "")),
-        *(table_of_entries([], HOSTILE), title_of(HOSTILE)),
+        *(table_of_entries([], HOSTILE), title_of(HOSTILE, phone=True)),
     ):
         assert "onerror" in drawn
         assert "<img src=x" not in drawn
