@@ -1,4 +1,4 @@
-"""The command line of what a cluster can do, too: scan and crop, as edge and pipeline do them here."""
+"""The command line of what a cluster can do, too: scan and crop, which edge and pipeline do here."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ _CLUSTER = click.Option(
     metavar="ADDRESS",
     help="Scan on a Ray cluster: auto, HOST:6379 or ray://HOST:10001. PATHS and -o may be s3:// and gs:// addresses.",
 )
-
-
 _CROP_CLUSTER = click.Option(
     ["--cluster"],
     metavar="ADDRESS",

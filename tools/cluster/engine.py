@@ -52,6 +52,7 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
     found = _running_here() if address == AUTO else address
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if found is None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers of it
         with _signals_kept():
             ray.init("local", num_cpus=workers or available_processors(), include_dashboard=False, **options)
     else:
