@@ -20,15 +20,28 @@ from ...edge.scan_command import scan as scan_here
 from ...pipeline.commands import crop as crop_here
 from ...pipeline.commands import cut_faces
 
+_MOST_THREADS = 256
+_OF_FILES = (".csv", ".json", ".jsonl", ".txt")
 _HERE_ALONE = ("null", "watch", "format_", "copy_to", "heatmaps", "annotate")
 _OUTPUT = click.Option(
     ["-o", "--output"],
     help="File for the results; its ending names the format; with --cluster a folder of Parquet.  [default: -]",
 )
+_WORKERS = click.Option(
+    ["--workers"],
+    type=click.IntRange(1),
+    help="Threads, at most 256; of a cluster, processes on all its nodes.  [default: one for each processor]",
+)
+_RESUME = click.Option(
+    ["--resume"],
+    is_flag=True,
+    help="Go on with a .jsonl file, or a cluster's folder: scan only what has no row in it.",
+)
 _CLUSTER = click.Option(
     ["--cluster"],
     metavar="ADDRESS",
-    help="Scan on a Ray cluster: auto, HOST:6379 or ray://HOST:10001. PATHS and -o may be s3:// and gs:// addresses.",
+    help="Scan on a Ray cluster: auto (this machine's, or one started here), HOST:6379 or ray://HOST:10001. Every node "
+    "sees PATHS; they and -o may be s3:// and gs:// addresses. Needs the extra cluster.",
 )
 _CROP_CLUSTER = click.Option(
     ["--cluster"],
@@ -40,6 +53,8 @@ _CROP_CLUSTER = click.Option(
 @click.pass_context
 def _scan(ctx: click.Context, /, cluster: str | None, output: str | None, **options: Any) -> int:
     if cluster is None:
+        if (options["workers"] or 0) > _MOST_THREADS:
+            raise click.BadParameter(f"at most {_MOST_THREADS} threads", ctx, param_hint="--workers")
         return ctx.invoke(scan_here, output=None if output is None else Path(output), **options)
     for param in scan_here.params:
         if param.name in _HERE_ALONE and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
@@ -48,6 +63,8 @@ def _scan(ctx: click.Context, /, cluster: str | None, output: str | None, **opti
         raise click.UsageError("name folders that every node sees, or addresses such as s3://bucket/photos/")
     if output is None or output == "-":
         raise click.UsageError("name a folder for the results, or an address of one: -o results.parquet")
+    if output.lower().endswith(_OF_FILES):
+        raise click.UsageError("with --cluster the results are a folder of Parquet: -o results.parquet")
     return _scan_on(cluster, output, **{name: given for name, given in options.items() if name not in _HERE_ALONE})
 
 
@@ -79,8 +96,10 @@ def _scan_on(
     started = time.monotonic()
     parts, sources = Parts(output), Sources(named)
     goes_on = parts.is_there()
-    if goes_on and not resume:
+    if goes_on and parts.dataset() and not resume:
         raise SourceError(f"{shown(output)} exists already; choose another with -o, or go on with it by --resume")
+    if not address.startswith("ray://"):  # whose nodes may see other folders
+        sources.check()
     with until_interrupted() as interrupted, silent_stderr(), parts.claimed():
         if goes_on and precision == "auto":
             precision = precision_of(parts.dataset()) or "auto"
@@ -111,6 +130,8 @@ def _scan_on(
         seconds = time.monotonic() - started
         failed_before = of_all.verdicts["error"] - tally.verdicts["error"]
         click.echo(summary(tally, seconds, len(done), failed_before, stopped=bool(interrupted)), err=True)
+        if interrupted and tally.verdicts:
+            click.echo("Give the same command again with --resume to go on.", err=True)
         if of_all.verdicts:
             click.echo(f"{shown(output)}/{PAGE} shows the most suspicious faces.", err=True)
     if interrupted:
@@ -134,5 +155,5 @@ def _with_cluster(command: click.Command, callback: Callable[..., int | None], *
     return click.Command(command.name, callback=callback, params=[*params, *others.values()], help=command.help)
 
 
-scan = _with_cluster(scan_here, _scan, _OUTPUT, _CLUSTER)
+scan = _with_cluster(scan_here, _scan, _OUTPUT, _WORKERS, _RESUME, _CLUSTER)
 crop = _with_cluster(crop_here, _crop, _CROP_CLUSTER)

@@ -62,7 +62,7 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
                 simplefilter("ignore")
                 ray.init(found, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            hint = "Ray and Python must be the same there and here, and RAY_AUTH_MODE and RAY_AUTH_TOKEN"
+            hint = "Ray, Python, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the same there and here"
             first_line = str(error).partition("\n")[0]
             raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {first_line}") from error
     try:
@@ -97,8 +97,10 @@ def _check_answers(address: str) -> None:
     """Raise SourceError where nobody listens: Ray would wait for minutes, and end the program."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
+        if not port.isdecimal():
+            raise OSError("no port is named")
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError) as error:
         wanted = "auto, HOST:6379 or ray://HOST:10001"
         raise SourceError(f"no Ray cluster answers at {address}; wanted {wanted}: {error}") from error
 

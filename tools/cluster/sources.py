@@ -48,10 +48,11 @@ def file_system(address: str) -> tuple[FileSystem, str]:
     """Return the file system of an address, and the path within it; raises SourceError where there is none."""
     try:
         return FileSystem.from_uri(quote(address, safe=_OF_ADDRESSES))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(
-            f"{shown(address)} is no address that is known; wanted s3://BUCKET/FOLDER or gs://..."
-        ) from error
+    except OSError as error:
+        raise SourceError(f"{shown(address)} cannot be reached: {error}") from error
+    except (pa.ArrowException, ValueError) as error:
+        wanted = "s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
+        raise SourceError(f"{shown(address)} is no address that is known; wanted {wanted}") from error
 
 
 def shown(address: str) -> str:
@@ -81,6 +82,10 @@ class Sources:
         except OSError as error:
             if not all(path.is_absolute() for path in self._paths):
                 raise SourceError(f"a node does not have {self._here}; name what all nodes see: {error}") from error
+
+    def check(self) -> None:
+        """Raise SourceError where a path does not exist here, nor matches anything."""
+        expand_paths(self._paths)
 
     def files(self, *, follow_links: bool) -> Iterator[File]:
         """Yield what edge.scan.expand_paths gives, then the pictures and videos at each address, a folder at a time.
