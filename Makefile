@@ -11,7 +11,7 @@ demo: .venv-demo/ready  ## install the light edge package and scan the samples w
 
 test: .venv/ready  ## install everything and pass the tests
 	@test "$(EXTRAS)" != web,cluster,dev || echo "No TensorFlow for this Python: the tests of training and export are skipped."
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	.venv/bin/python -m pytest -n 3 --dist loadfile
 
 check: .venv/ready  ## style and types
 	.venv/bin/ruff check .

@@ -16,7 +16,7 @@ from pathlib import Path
 
 _BRIDGE = "facetell"
 _NETWORK = "10.77.0"
-_CLIENT_PORT = 10001
+CLIENT_PORT = 10001
 _OBJECTS_BYTES = 200_000_000
 _RAY = Path(sys.executable).with_name("ray")
 _START_S = 60
@@ -115,7 +115,7 @@ def ray_nodes(count: int, processors: int = 1) -> Iterator[list[Node]]:
         for number in range(1, count + 1):
             nodes.append(Node(number))
         head, *others = nodes
-        client = f"--ray-client-server-port={_CLIENT_PORT}"
+        client = f"--ray-client-server-port={CLIENT_PORT}"
         head.start_ray("--head", "--port=6379", "--include-dashboard=false", client, processors=processors)
         for node in others:
             node.start_ray(f"--address={head.address}:6379", processors=processors)

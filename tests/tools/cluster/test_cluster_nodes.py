@@ -1,27 +1,26 @@
-"""Two Ray nodes with addresses of their own: whatever becomes of one, the rows are those of a plain scan."""
+"""Two Ray nodes with addresses of their own: when one is cut off, the rows are still those of a plain scan."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ...pictures import SAMPLES
 from ...program import DONE, FACETELL
-from .nodes import Node, can_make_nodes, ray_nodes
+from .nodes import CLIENT_PORT, ENVIRONMENT, can_make_nodes, ray_nodes
 from .rows import comparable, plain, rows
 
 pytest.importorskip("ray", reason="ray is not installed")
 pytestmark = pytest.mark.skipif(not can_make_nodes(), reason="network namespaces need root on Linux")
 
-FILES = 600
-LOST: dict[str, Callable[[Node], None]] = {"cut off": Node.cut_off, "killed": Node.kill}
+FILES = 400
 
 
-@pytest.mark.parametrize("how", LOST)
-def test_a_node_that_is_lost_loses_and_doubles_nothing(how: str, tmp_path: Path) -> None:
+def test_a_node_that_is_cut_off_loses_and_doubles_nothing(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(FILES):
@@ -32,7 +31,16 @@ def test_a_node_that_is_lost_loses_and_doubles_nothing(how: str, tmp_path: Path)
         while not other.is_at_work():
             assert process.poll() is None
             time.sleep(0.1)
-        LOST[how](other)
+        other.cut_off()
         assert process.wait(120) == DONE
     expected = plain(photos, "--precision", "float32", output=tmp_path / "plain.jsonl")
+    assert comparable(rows(tmp_path / "out")) == comparable(expected)
+
+
+def test_a_scan_goes_through_a_client(tmp_path: Path) -> None:
+    with ray_nodes(1) as (head,):
+        options = ["--precision", "float32", "-o", tmp_path / "out", "--cluster", f"ray://{head.address}:{CLIENT_PORT}"]
+        scan = [*FACETELL, "scan", SAMPLES, *options]
+        assert subprocess.run(list(map(str, scan)), env=os.environ | ENVIRONMENT, check=False).returncode == DONE
+    expected = plain(SAMPLES, "--precision", "float32", output=tmp_path / "plain.jsonl")
     assert comparable(rows(tmp_path / "out")) == comparable(expected)
