@@ -45,6 +45,7 @@ class Node:
         """Make the namespace; nothing runs in it yet."""
         self.address = f"{_NETWORK}.{number + 1}"
         self._name, self._link = f"facetell{number}", f"facetell-{number}"
+        _take_away(self._name, self._link)  # which a run that was killed may have left
         _ip("netns", "add", self._name)
         _ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self._name)
         _ip("link", "set", self._link, "master", _BRIDGE, "up")
@@ -89,8 +90,7 @@ class Node:
     def remove(self) -> None:
         """Kill it and take its namespace away."""
         self.kill()
-        subprocess.run(["ip", "link", "del", self._link], check=False, capture_output=True)
-        subprocess.run(["ip", "netns", "del", self._name], check=False, capture_output=True)
+        _take_away(self._name, self._link)
 
     def _pids(self) -> list[int]:
         found = subprocess.run(["ip", "netns", "pids", self._name], capture_output=True, text=True, check=False)
@@ -109,6 +109,7 @@ def ray_nodes(count: int, processors: int = 1) -> Iterator[list[Node]]:
     """Yield the nodes of a Ray cluster, each with its processors; the first answers at ray://ADDRESS:10001."""
     nodes: list[Node] = []
     try:
+        _take_away("", _BRIDGE)
         _ip("link", "add", _BRIDGE, "type", "bridge")
         _ip("addr", "add", f"{_NETWORK}.1/24", "dev", _BRIDGE)
         _ip("link", "set", _BRIDGE, "up")
@@ -123,7 +124,12 @@ def ray_nodes(count: int, processors: int = 1) -> Iterator[list[Node]]:
     finally:
         for node in nodes:
             node.remove()
-        subprocess.run(["ip", "link", "del", _BRIDGE], check=False, capture_output=True)
+        _take_away("", _BRIDGE)
+
+
+def _take_away(namespace: str, link: str) -> None:
+    for thing, name in (("link", link), ("netns", namespace)):
+        subprocess.run(["ip", thing, "del", name], check=False, capture_output=True)
 
 
 def _ip(*arguments: str) -> None:
