@@ -4,7 +4,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 # TensorFlow 2.17 has wheels up to Python 3.12; above that the edge package is installed and tested alone.
 EXTRAS := $(shell $(PYTHON) -c "import sys; print('train,web,cluster,dev' if sys.version_info < (3, 13) else 'web,cluster,dev')")
 
-.PHONY: demo test check fuzz pi verify clients phone samples clean
+.PHONY: demo test check fuzz pi verify clients cluster phone samples clean
 
 demo: .venv-demo/ready  ## install the light edge package and scan the samples with the shipped model
 	.venv-demo/bin/facetell scan samples --format table
@@ -43,6 +43,9 @@ verify: .venv/ready  ## measure the shipped model against its Keras model on eve
 # What is not installed is skipped, and said. Debian: apt install chromium nodejs npm
 clients: .venv/ready  ## run the exported files where phones and browsers would
 	.venv/bin/python -m pytest -rs tests/clients
+
+cluster: .venv/ready  ## scan on a Ray cluster of this machine and, where that is allowed (root), of two nodes
+	FACETELL_CLUSTER=1 .venv/bin/python -m pytest -rs tests/tools/cluster
 
 # npm and a network: what comes out ships, so that nobody else needs them.
 phone:  ## build the page that facetell phone writes
