@@ -83,8 +83,15 @@ def near_duplicate_clusters(hashes: np.ndarray, max_bits: int = NEAR_DUPLICATE_B
     """Return a cluster number (N,) for hashes (N, 256) bool; pictures at most max_bits apart share one.
 
     Two hashes that differ in at most max_bits bits agree in at least one of max_bits + 1 bands, so only pictures that
-    share a band are compared.
+    share a band are compared, and of equal ones the first alone.
     """
+    if not len(hashes):
+        return np.array([], int)
+    _, first, alike = np.unique(np.packbits(hashes, axis=1), axis=0, return_index=True, return_inverse=True)
+    return first[_clusters(hashes[first], max_bits)][alike.ravel()]
+
+
+def _clusters(hashes: np.ndarray, max_bits: int) -> np.ndarray:
     parents = list(range(len(hashes)))
     for band in np.array_split(np.arange(hashes.shape[1]), max_bits + 1):
         buckets = defaultdict(list)
