@@ -144,17 +144,9 @@ def audit(dataset: Path) -> None:
 )
 @click.option("--size", "size_px", type=click.IntRange(32, 1024), default=224, help="Of the network's input.  [224]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
-def crop(
-    dataset: Path,
-    output: Path,
-    faces: str,
-    pre_cropped: bool,
-    margin_ratio: float | None,
-    size_px: int,
-    workers: int | None,
-) -> None:
+def crop(**options: Any) -> None:
     """Cut the faces out of a merged DATASET; can be stopped and run again."""
-    cut_faces(None, dataset, output, faces, pre_cropped, margin_ratio, size_px, workers)
+    cut_faces(None, **options)
 
 
 def cut_faces(

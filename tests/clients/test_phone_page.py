@@ -448,17 +448,28 @@ def test_an_older_photo_that_comes_late_is_not_explained(page: Page) -> None:
     assert page.evaluate(LATE) == [True, "another photo was chosen"]
 
 
-def test_a_heat_map_that_comes_late_is_not_laid_over_another_photo(plain_page: Page) -> None:
-    page, held = plain_page, []
-    page.route("**/explain.tflite", lambda route: held.append(route))
-    choose(page, SAMPLES / "two_faces.jpg")
-    page.get_by_role("button", name="Show where it looked").click(timeout=READY_MS)
+def hold(page: Page, files: str) -> list[Any]:
+    """Keep back what the page asks for, and return a list that it comes into."""
+    held: list[Any] = []
+    page.route(files, lambda route: held.append(route))
+    return held
+
+
+def choose_before(page: Page, held: list[Any]) -> None:
+    """Choose a photo, wait for its verdict, and let what is held come then."""
     while not held:
         page.wait_for_timeout(50)
     choose(page, SAMPLES / "real_astronaut.jpg")
     expect(verdict(page).get_by_role("heading")).to_have_text("Looks real", timeout=READY_MS)
     held[0].continue_()
     page.wait_for_timeout(1000)
+
+
+def test_a_heat_map_that_comes_late_is_not_laid_over_another_photo(plain_page: Page) -> None:
+    page, held = plain_page, hold(plain_page, "**/explain.tflite")
+    choose(page, SAMPLES / "two_faces.jpg")
+    page.get_by_role("button", name="Show where it looked").click(timeout=READY_MS)
+    choose_before(page, held)
     expect(page.locator(".heat")).to_have_count(0)
     assert len(show_where_it_looked(page)) == 1
 
@@ -667,16 +678,11 @@ def test_what_is_shown_is_what_was_judged(page: Page, tmp_path: Path) -> None:
 
 
 def test_a_sample_that_comes_late_does_not_replace_a_photo(plain_page: Page) -> None:
-    page, held = plain_page, []
+    page = plain_page
     is_ready(page)
-    page.route("**/samples/fake.jpg", lambda route: held.append(route))
+    held = hold(page, "**/samples/fake.jpg")
     page.get_by_role("button", name="a face swap").click()
-    while not held:
-        page.wait_for_timeout(50)
-    choose(page, SAMPLES / "real_astronaut.jpg")
-    expect(verdict(page).get_by_role("heading")).to_have_text("Looks real", timeout=READY_MS)
-    held[0].continue_()
-    page.wait_for_timeout(1000)
+    choose_before(page, held)
     expect(verdict(page).get_by_role("heading")).to_have_text("Looks real")
 
 
