@@ -171,17 +171,18 @@ class Parts:
             yield
             return
         folder = Path(self._folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with io.FileIO(folder / "_lock", "w") as file:
+        folder.mkdir(parents=True, exist_ok=True)
+        with io.FileIO(folder / "_lock", "w") as file:
+            try:
                 lock(file)
+            except BlockingIOError as error:
+                raise SourceError(f"{self._name} is being written by another scan; choose another with -o") from error
+            try:
                 yield
-        except BlockingIOError as error:
-            raise SourceError(f"{self._name} is being written by another scan; choose another with -o") from error
-        finally:
-            with suppress(OSError):
-                (folder / "_lock").unlink()
-                folder.rmdir()  # where nothing came of it
+            finally:
+                with suppress(OSError):
+                    (folder / "_lock").unlink()
+                    folder.rmdir()  # where nothing came of it
 
     def add(self, rows: pa.StructArray) -> None:
         """Take some rows; raises SourceError where they cannot be written."""
