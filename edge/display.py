@@ -24,13 +24,13 @@ class _Speed(ProgressColumn):
 class ScanDisplay:
     """A count of files, and a bar for each video at work, on a terminal."""
 
-    def __init__(self, *, show: bool) -> None:
-        """Show nothing yet, and nothing at all where stderr is no terminal."""
+    def __init__(self, *, show: bool, waits_for: str = "files") -> None:
+        """Show nothing yet, and nothing at all where stderr is no terminal; waits_for is shown until a file is done."""
         console = Console(stderr=True)
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), _Speed(), TimeElapsedColumn())
         disable = not (show and console.is_terminal)
         self._progress = Progress(*columns, console=console, transient=True, disable=disable)
-        self._files = self._progress.add_task("files", total=None)
+        self._files = self._progress.add_task(waits_for, total=None)
         self._videos: dict[Path, TaskID] = {}
 
     def __enter__(self) -> ScanDisplay:
@@ -52,7 +52,7 @@ class ScanDisplay:
 
     def advance(self, files: int) -> None:
         """Count some more files."""
-        self._progress.advance(self._files, files)
+        self._progress.update(self._files, advance=files, description="files")
 
     def on_video(self, path: Path, share: float) -> None:
         """Show how much of a video is done; may be called from any thread."""
@@ -72,7 +72,8 @@ def summary(tally: Tally, seconds: float, before: int, failed_before: int, *, st
         counts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in tally.verdicts.most_common())
         said += f" ({total / seconds:.3g}/s): {counts}"
     if before:
-        said += f"; {before} were done before" + (f", {failed_before} of them not read" if failed_before else "")
+        said += f"; {before} {'was' if before == 1 else 'were'} done before"
+        said += f", {failed_before} of them not read" if failed_before else ""
     lines = [f"{said}. A verdict is evidence, not proof."]
     lines += [f"  {count} not read: {printable(reason)}" for reason, count in tally.reasons.most_common(_REASONS)]
     if len(tally.reasons) > _REASONS:

@@ -22,18 +22,19 @@ def draw_face(image: np.ndarray, box_xyxy: Box, verdict: str, p_fake: float) -> 
     colour, thick = COLOURS[verdict], _thickness(image)
     x_min, y_min, x_max, y_max = (round(edge) for edge in box_xyxy)
     cv2.rectangle(image, (x_min, y_min), (x_max, y_max), colour, thick + 1, cv2.LINE_AA)
-    _write(image, f"{verdict} {p_fake:.2f}", x_min, y_min, colour, _BLACK if verdict == "uncertain" else _WHITE)
+    _write(image, f"{verdict} {p_fake:.2f}", x_min, y_min, colour)
 
 
 def draw_line(image: np.ndarray, words: str, paper: Colour = _BLACK) -> None:
     """Write a line of words into the lower left corner of a (H, W, 3) uint8 RGB picture."""
-    _write(image, words, 0, image.shape[0], paper, _WHITE)
+    _write(image, words, 0, image.shape[0], paper)
 
 
-def _write(image: np.ndarray, words: str, x: int, y: int, paper: Colour, ink: Colour) -> None:
+def _write(image: np.ndarray, words: str, x: int, y: int, paper: Colour) -> None:
     """Write words in a box whose lower left corner is at x, y, or as near to that as it fits into the picture."""
     height, width = image.shape[:2]
     scale, thick = _scale(image), _thickness(image)
+    ink = _BLACK if paper == COLOURS["uncertain"] else _WHITE
     (text_width, text_height), below = cv2.getTextSize(words, _FONT, scale, thick)
     x = min(max(x, 0), max(width - text_width - 8, 0))
     y = min(max(y, text_height + below + 6), height)

@@ -92,18 +92,16 @@ class Tally:
 
     verdicts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    """Why files could not be read, numbers and names apart."""
+    """Why files could not be read; an ellipsis stands for any number."""
 
-    def add(self, verdict: str, error: str | None) -> None:
-        """Count one more; of a verdict other than error, error is no reason."""
+    def add(self, verdict: str, error: str | None) -> str | None:
+        """Count one more and return the reason it counts for; of a verdict other than error, error is none."""
         self.verdicts[verdict] += 1
-        if verdict == "error" and error:
-            self.reasons[re.sub(r"\b\d+\b", "N", error)] += 1
-
-    def add_all(self, verdicts: Iterable[str], errors: Iterable[str | None]) -> None:
-        """Count some more."""
-        for verdict, error in zip(verdicts, errors, strict=True):
-            self.add(verdict, error)
+        if verdict != "error" or not error:
+            return None
+        reason = re.sub(r"\b\d+\b", "…", error)
+        self.reasons[reason] += 1
+        return reason
 
 
 def write_results(results: Iterable[FileResult], format: str, file: TextIO) -> Tally:

@@ -46,6 +46,8 @@ class Section:
     words: str = ""
     findings: Sequence[Finding] = ()
     figures: Sequence[Figure] = ()
+    tiles: Sequence[Figure] = ()
+    """Small figures, side by side."""
     table: Table | None = None
 
 

@@ -64,7 +64,7 @@ def test_verdicts_are_counted(format: str) -> None:
 
 def test_reasons_that_differ_in_numbers_alone_are_one() -> None:
     refused = [FileResult(name, "error", "error", error=f"{name} pixels are too many") for name in ("48 x 32", "9 x 9")]
-    assert write_results(refused, "jsonl", io.StringIO()).reasons == {"N x N pixels are too many": 2}
+    assert write_results(refused, "jsonl", io.StringIO()).reasons == {"… x … pixels are too many": 2}
 
 
 # JSON

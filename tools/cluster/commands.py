@@ -55,6 +55,8 @@ def _scan(ctx: click.Context, /, cluster: str | None, output: str | None, **opti
     if cluster is None:
         if (options["workers"] or 0) > _MOST_THREADS:
             raise click.BadParameter(f"at most {_MOST_THREADS} threads", ctx, param_hint="--workers")
+        if output and output.lower().endswith(".parquet"):
+            raise click.UsageError("Parquet comes of --cluster, as --cluster auto; or choose results.jsonl, say")
         return ctx.invoke(scan_here, output=None if output is None else Path(output), **options)
     for param in scan_here.params:
         if param.name in _HERE_ALONE and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
@@ -88,7 +90,7 @@ def _scan_on(
     from ...edge.results import Tally
     from ...edge.runtime import silent_stderr
     from .engine import cluster, spread
-    from .overview import PAGE, overview, read_rows
+    from .overview import PAGE, Findings, overview, read_rows
     from .rows import NONE_DONE, Parts, done_keys, precision_of
     from .scan import Listing, Scanner
     from .sources import Sources, shown
@@ -108,11 +110,16 @@ def _scan_on(
         done = done_keys(parts.dataset(), detector, fps) if goes_on else NONE_DONE
         tally = Tally()
         arguments = (partial(make_detector, precision=detector.signed["precision"]), sources, fps)
-        with cluster(address, workers) as count, ScanDisplay(show=not quiet) as display:
+        if goes_on and not len(done):
+            click.echo(f"{shown(output)} has no row by this model and rule; all files are scanned.", err=True)
+        starting = ScanDisplay(show=not quiet, waits_for="starting workers")
+        with starting as display, cluster(address, workers) as count:
             try:
                 for rows in spread(Listing(sources, follow_links, done, count), Scanner, arguments, count):
                     parts.add(rows)
-                    tally.add_all(rows.field("verdict").to_pylist(), rows.field("error").to_pylist())
+                    columns = (rows.field(name).to_pylist() for name in ("verdict", "error"))
+                    for verdict, error in zip(*columns, strict=True):
+                        tally.add(verdict, error)
                     display.advance(len(rows))
                     if interrupted:
                         break
@@ -121,22 +128,22 @@ def _scan_on(
         if not (tally.verdicts or len(done) or interrupted):
             places = ", ".join(map(shown, named))
             raise SourceError(f"no pictures in {places}; wanted pictures, videos or folders of them")
-        of_all = Tally()
+        of_all = Findings()
         if parts.is_there():
-            of_all, top = read_rows(parts.dataset(), detector, fps)
+            of_all = read_rows(parts.dataset(), detector, fps)
             command = shlex.join(["facetell", *map(shown, sys.argv[1:])])
-            parts.write(PAGE, overview(of_all, top, sources, detector, command))
+            parts.write(PAGE, overview(of_all, sources, detector, command))
     if not quiet:
         seconds = time.monotonic() - started
-        failed_before = of_all.verdicts["error"] - tally.verdicts["error"]
+        failed_before = of_all.tally.verdicts["error"] - tally.verdicts["error"]
         click.echo(summary(tally, seconds, len(done), failed_before, stopped=bool(interrupted)), err=True)
         if interrupted and tally.verdicts:
             click.echo("Give the same command again with --resume to go on.", err=True)
-        if of_all.verdicts:
+        if of_all.tally.verdicts:
             click.echo(f"{shown(output)}/{PAGE} shows the most suspicious faces.", err=True)
     if interrupted:
         return SIGNALLED + interrupted[0]
-    return FAILED_FILES if of_all.verdicts["error"] else 0
+    return FAILED_FILES if of_all.tally.verdicts["error"] else 0
 
 
 @click.pass_context

@@ -29,6 +29,9 @@ from ...edge.scan import available_processors
 
 AUTO = "auto"
 _ANSWER_S = 5
+_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
+"""How gRPC begins; whoever speaks it answers with settings, too (RFC 9113, 3.4 and 6.5)."""
 Batches = Callable[[], Iterator[pa.StructArray]]
 _CALLS_PER_WORKER = 2  # one fetches its files while the other scans
 _ASKED_AHEAD = 16  # batches, so that the way to the head is no wait
@@ -94,12 +97,16 @@ def _running_here() -> str | None:
 
 
 def _check_answers(address: str) -> None:
-    """Raise SourceError where nobody listens: Ray would wait for minutes, and end the program."""
+    """Raise SourceError where nobody speaks gRPC: Ray would wait for minutes, and end the program."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
         if not port.isdecimal():
             raise OSError("no port is named")
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "1":
+                connection.sendall(_HTTP2)
+                if connection.recv(len(_SETTINGS))[3:4] != _SETTINGS[3:4]:
+                    raise OSError("something else does")
     except (OSError, OverflowError) as error:
         wanted = "auto, HOST:6379 or ray://HOST:10001"
         raise SourceError(f"no Ray cluster answers at {address}; wanted {wanted}: {error}") from error

@@ -24,7 +24,7 @@ from ...edge.detector import Detector
 from ...edge.errors import SourceError
 from ...edge.files import lock, replacing
 from ...edge.results import FileResult
-from .sources import File, file_system, is_remote, shown
+from .sources import File, cause, file_system, is_remote, shown
 
 FACE = pa.struct(
     [
@@ -151,7 +151,7 @@ class Parts:
             found = self._files.get_file_info(FileSelector(self._folder, allow_not_found=True))
             return any(not info.base_name.startswith((".", "_")) for info in found)
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{self._name} cannot be a folder for results: {error}") from error
+            raise SourceError(f"{self._name} cannot be a folder for results: {cause(error)}") from error
 
     def dataset(self) -> Dataset:
         """Return all rows that were written; raises SourceError where something else is in the folder."""
@@ -212,4 +212,4 @@ class Parts:
                 with self._files.open_output_stream(path) as file:
                     file.write(content)
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"cannot write {self._name}: {error}") from error
+            raise SourceError(f"cannot write {self._name}: {cause(error)}") from error

@@ -24,7 +24,7 @@ from ...edge.runtime import silent_stderr
 from ...edge.scan import scan_one
 from .diary import Diary, own_folder
 from .rows import NOT_FETCHED, ROW, key, row
-from .sources import FILE, LOCAL, File, Sources
+from .sources import FILE, LOCAL, File, Sources, cause
 
 _BATCH_FILES = 64
 _LARGE_BATCH_FILES = 512
@@ -110,8 +110,8 @@ class Scanner:
             return self._error(str(error))
         except (pa.ArrowException, OSError) as error:
             if getattr(error, "errno", None) in (ENOSPC, EDQUOT):
-                raise SourceError(f"there is no room for copies on a node: {error}") from error
-            return self._error(f"{NOT_FETCHED}: {error}")
+                raise SourceError(f"there is no room for copies on a node: {cause(error)}") from error
+            return self._error(f"{NOT_FETCHED}: {cause(error)}")
         assert result is not None  # nothing stops it
         return result
 

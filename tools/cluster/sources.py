@@ -49,7 +49,7 @@ def file_system(address: str) -> tuple[FileSystem, str]:
     try:
         return FileSystem.from_uri(quote(address, safe=_OF_ADDRESSES))
     except OSError as error:
-        raise SourceError(f"{shown(address)} cannot be reached: {error}") from error
+        raise SourceError(f"{shown(address)} cannot be reached: {cause(error)}") from error
     except (pa.ArrowException, ValueError) as error:
         wanted = "s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
         raise SourceError(f"{shown(address)} is no address that is known; wanted {wanted}") from error
@@ -61,6 +61,12 @@ def shown(address: str) -> str:
         return address
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def cause(error: Exception) -> str:
+    """Return in words why the system, or a store, refused."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else str(error)
 
 
 class Sources:
@@ -81,7 +87,7 @@ class Sources:
             os.chdir(self._here)
         except OSError as error:
             if not all(path.is_absolute() for path in self._paths):
-                raise SourceError(f"a node does not have {self._here}; name what all nodes see: {error}") from error
+                raise SourceError(f"a node does not have {self._here}; name what all nodes see") from error
 
     def check(self) -> None:
         """Raise SourceError where a path does not exist here, nor matches anything."""
@@ -168,7 +174,7 @@ def _below(address: str) -> Iterator[FileInfo]:
             with ThreadPoolExecutor(_FOLDERS_AHEAD, "list") as pool:
                 yield from _walk(store, [path], pool)
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{shown(address)} cannot be listed: {error}") from error
+        raise SourceError(f"{shown(address)} cannot be listed: {cause(error)}") from error
 
 
 def _walk(store: FileSystem, folders: list[str], pool: ThreadPoolExecutor) -> Iterator[FileInfo]:
