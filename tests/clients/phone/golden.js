@@ -1,4 +1,4 @@
-// What the page's own code makes of the golden pictures, step by step, for tests/clients/test_phone_engines.py.
+// What the page's own code makes of the golden pictures, step by step, for test_engines.py.
 
 import { loadDetector } from "./src/detector.js";
 import { decoded } from "./src/picture.js";

@@ -23,10 +23,10 @@ from facetell.edge.detector import Detector
 from facetell.edge.images import read_image
 from facetell.tools.phone.site import SITE, site_files, write_site
 
-from ..pictures import SAMPLES, tree
+from ...pictures import SAMPLES, tree
 from .engines import ENGINES, Run, missing
 
-GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs" / "golden.json").read_text(encoding="utf-8"))
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[3] / "docs" / "golden.json").read_text(encoding="utf-8"))
 OWN_CODE_BYTES = 40_000
 BOX_PX, P_FAKE = 1.0, 0.002
 INEXACT = {"webkit": {"ports/small_on_transparency.png": 0.01}}  # WebKit gives transparent pixels rounded
@@ -47,7 +47,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, phone_app: Path, serve: An
     shutil.copytree(SAMPLES, folder / "pictures")
     for name, content in with_profiles(read_image(SAMPLES / "real_astronaut.jpg")).items():
         (folder / "pictures" / name).write_bytes(content)
-    shutil.copy(Path(__file__).parent / "phone" / "golden.js", phone_app)
+    shutil.copy(Path(__file__).with_name("golden.js"), phone_app)
     bundled = ["--bundle", "--format=iife", f"--outfile={folder / 'golden.js'}"]
     subprocess.run(["npx", "esbuild", "golden.js", *bundled, "--log-level=error"], cwd=phone_app, check=True)
     (folder / "index.html").write_text("<!doctype html><title>golden</title><body><script src=golden.js></script>")

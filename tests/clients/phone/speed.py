@@ -1,4 +1,4 @@
-"""How fast the phone page is here: python -m tests.clients.phone_speed, for docs/performance.md."""
+"""How fast the phone page is here: python -m tests.clients.phone.speed, for docs/performance.md."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from facetell.edge.bundle import load_bundle
 from facetell.edge.images import read_image
 from facetell.tools.phone.site import write_site
 
-from ..pictures import SAMPLES, encoded
-from ..tools.web.load import server
-from .conftest import serving
+from ...pictures import SAMPLES, encoded
+from ...tools.web.load import server
+from ..conftest import serving
 from .engines import ENGINES, missing
-from .test_phone_page import write_film
+from .pages import write_film
 
 PHOTOS = 20
 FILM_S = 15
