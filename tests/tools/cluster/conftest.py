@@ -15,14 +15,6 @@ os.environ["RAY_AUTH_MODE"] = "disabled"  # Ray looks for it when it is imported
 _RAY = Path(sys.executable).with_name("ray")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what starts Ray to make cluster: it takes minutes."""
-    if "FACETELL_CLUSTER" not in os.environ:
-        for item in items:
-            if item.path.name.startswith("test_cluster_"):
-                item.add_marker(pytest.mark.skip(reason="make cluster runs it"))
-
-
 @pytest.fixture(scope="module")
 def ray_address() -> Iterator[str]:
     """HOST:PORT of a Ray head with two processors."""

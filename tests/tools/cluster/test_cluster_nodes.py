@@ -15,7 +15,10 @@ from .nodes import CLIENT_PORT, ENVIRONMENT, can_make_nodes, ray_nodes
 from .rows import comparable, plain, rows
 
 pytest.importorskip("ray", reason="ray is not installed")
-pytestmark = pytest.mark.skipif(not can_make_nodes(), reason="network namespaces need root on Linux")
+pytestmark = [
+    pytest.mark.skipif(not can_make_nodes(), reason="network namespaces need root on Linux"),
+    pytest.mark.skipif("FACETELL_CLUSTER" not in os.environ, reason="make cluster runs it: it takes minutes"),
+]
 
 FILES = 400
 

@@ -1,0 +1,101 @@
+"""A scan on a cluster that is disturbed: workers are killed, it is stopped, another comes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facetell.tools.cli import run
+
+from ...pictures import SAMPLES
+from ...program import DONE, FACETELL, FAILED, one_error
+from .rows import comparable, plain, rows
+
+pytest.importorskip("ray", reason="ray is not installed")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Ray about itself
+    pytest.mark.skipif("FACETELL_CLUSTER" not in os.environ, reason="make cluster runs it: it takes minutes"),
+]
+
+FILES = 512
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So many pictures that there is time to disturb a scan of them."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(FILES):
+        (folder / f"{number:04}.jpg").symlink_to(SAMPLES / "two_faces.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(many: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return comparable(plain(many, "--precision", "float32", output=tmp_path_factory.mktemp("plain") / "rows.jsonl"))
+
+
+def start(many: Path, address: str, output: Path, *options: str) -> subprocess.Popen[str]:
+    command = [*FACETELL, "scan", many, "--cluster", address, "--precision", "float32", "-o", output, *options]
+    return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def busy_workers() -> list[int]:
+    """Process numbers of Ray's workers that are at work on a batch."""
+    found = subprocess.run(["pgrep", "-f", r"^ray::MapWorker.*\.submit"], capture_output=True, text=True, check=False)
+    return [int(number) for number in found.stdout.split()]
+
+
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
+def test_a_worker_that_is_killed_loses_and_doubles_nothing(
+    many: Path, ray_address: str, tmp_path: Path, expected: list[str]
+) -> None:
+    process = start(many, ray_address, tmp_path / "out")
+    os.kill(wait_for(busy_workers)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == DONE, err
+    assert comparable(rows(tmp_path / "out")) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_done_is_kept_and_resume_does_the_rest(
+    number: signal.Signals, many: Path, ray_address: str, tmp_path: Path, expected: list[str]
+) -> None:
+    process = start(many, ray_address, tmp_path / "out")
+    wait_for(busy_workers)
+    time.sleep(2)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "Stopped after" in err
+    assert run(["scan", str(many), "--cluster", ray_address, "-o", str(tmp_path / "out"), "--resume"]) == DONE
+    assert comparable(rows(tmp_path / "out")) == expected
+
+
+def test_two_scans_do_not_write_to_one_place(
+    many: Path, ray_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start(many, ray_address, tmp_path / "out")
+    wait_for(lambda: (tmp_path / "out" / "_lock").exists())
+    for _ in range(2):  # the first refusal opens no door
+        code = run(["scan", str(many), "--cluster", ray_address, "-o", str(tmp_path / "out"), "--resume"])
+        assert code == FAILED
+        assert "is being written by another scan" in one_error(capsys.readouterr().err)
+    process.kill()
+    process.communicate()
