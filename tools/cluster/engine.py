@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -68,10 +68,12 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
             hint = "Ray, Python, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the same there and here"
             first_line = str(error).partition("\n")[0]
             raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {first_line}") from error
-    try:
-        yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    finally:
-        ray.shutdown()
+    # Ray says there of each worker that it ends itself that it will start it again.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        try:
+            yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        finally:
+            ray.shutdown()
 
 
 @contextmanager

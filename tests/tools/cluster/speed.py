@@ -30,6 +30,7 @@ from facetell.tools.cluster.scan import Listing, Scanner
 from facetell.tools.cluster.sources import Sources
 
 ROUNDS = 3
+EMPTY_FILES = 200_000
 FPS = 5.0
 
 
@@ -73,28 +74,33 @@ class Idle:
         return self._rows.take(pa.array([0] * len(items)))
 
 
-def ceilings(folder: Path, output: Path) -> None:
+def ceilings(photo: Path, folder: Path) -> None:
     """Print files a second of each part that the workers share, each by itself, and of all together."""
-    sources = Sources((str(folder),))
-    listing = Listing(sources, False, NONE_DONE, 2)
+    for number in range(EMPTY_FILES):
+        path = folder / "empty" / f"{number // 1000:03}" / f"{number % 1000:03}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    listing = Listing(Sources((str(folder / "empty"),)), False, NONE_DONE, 8)
     started = time.monotonic()
     files = sum(map(len, listing()))
     print(f"| listing alone | {files / (time.monotonic() - started):,.0f} |")
-    scanner = Scanner(partial(Detector, load_bundle(), precision="float32"), sources, FPS)
-    row = scanner(next(listing())[:1])
-    parts, wait_s = Parts(str(output)), 0.0
+    one = Sources((str(photo),))
+    scanner = Scanner(partial(Detector, load_bundle(), precision="float32"), one, FPS)
+    row = scanner(next(Listing(one, False, NONE_DONE, 1)()))
+    parts, arrivals = Parts(str(folder / "rows")), {}
     with cluster("auto", 2) as count:
-        arrived = []
         for rows in spread(listing, Idle, (row,), count):
-            before = time.monotonic()
             parts.add(rows)
-            wait_s += time.monotonic() - before
-            arrived.append(time.monotonic())
-        before = time.monotonic()
+            arrivals.setdefault(len(rows), []).append(time.monotonic())
         parts.flush()
-        wait_s += time.monotonic() - before
-    print(f"| writing alone | {files / wait_s:,.0f} |")
-    print(f"| listing, Ray with idle workers, and writing | {(files - 64) / (arrived[-1] - arrived[0]):,.0f} |")
+    for size in (64, 512):  # at first, and from the middle on
+        seconds = arrivals[size][-1] - arrivals[size][0]
+        print(f"| all together, in batches of {size} | {(len(arrivals[size]) - 1) * size / seconds:,.0f} |")
+    started = time.monotonic()
+    for start in range(0, files, 64):
+        parts.add(row.take(pa.array([0] * min(64, files - start))))
+    parts.flush()
+    print(f"| writing alone | {files / (time.monotonic() - started):,.0f} |")
 
 
 def measured(scan: Callable[[Path, int], Iterable[int]], folder: Path, workers: int) -> Run:
@@ -151,4 +157,4 @@ if __name__ == "__main__":
     with silent_stderr(), TemporaryDirectory() as folder:
         main(Path(sys.argv[1]))
         print("\n| what all workers share | files/s |\n|---|---|")
-        ceilings(Path(sys.argv[1]), Path(folder) / "rows")
+        ceilings(next(expand_paths([Path(sys.argv[1])])), Path(folder))
