@@ -11,12 +11,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from io import TextIOBase
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 from uuid import uuid4
 from warnings import catch_warnings, simplefilter
 
+import click
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask, read_datasource
@@ -68,12 +70,20 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
             hint = "Ray, Python, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the same there and here"
             first_line = str(error).partition("\n")[0]
             raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {first_line}") from error
-    # Ray says there of each worker that it ends itself that it will start it again.
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+    with redirect_stdout(_Told()):
         try:
             yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         finally:
             ray.shutdown()
+
+
+class _Told(TextIOBase):
+    """Passes to stderr what Ray prints of workers and nodes that were lost, and not that it ends its own."""
+
+    def write(self, text: str) -> int:
+        if text.strip() and "killed by `ray.kill`" not in text:
+            click.echo(text.rstrip(), err=True)
+        return len(text)
 
 
 @contextmanager
