@@ -68,8 +68,9 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
                 ray.init(found, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             hint = "Ray, Python, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the same there and here"
-            first_line = str(error).partition("\n")[0]
-            raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {first_line}") from error
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            said = " ... ".join(dict.fromkeys((lines[0], lines[-1])))  # between them, a traceback of the server's
+            raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {said}") from error
     with redirect_stdout(_Told()):
         try:
             yield workers or max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -28,7 +28,7 @@ from .sources import FILE, LOCAL, File, Sources, cause
 
 _BATCH_FILES = 64
 _LARGE_BATCH_FILES = 512
-_BATCHES = 16  # of each worker, before they grow: Ray takes 8 ms for each, and so bears 130 a second (docs/scale.md)
+_BATCHES = 16  # of each worker, before they grow: of small ones Ray bears some 110 a second (docs/scale.md)
 _AHEAD = 16  # files: a store answers each in some 50 ms, a scan takes some 5
 _KILLER = "it ended the process that looked at it, twice"
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,6 +36,17 @@ ENVIRONMENT = {
     "RAY_health_check_timeout_ms": "1000",
 }
 """Of nodes, and of whoever talks to them."""
+
+
+def busy_workers(pids: Iterable[int]) -> list[int]:
+    """Return which of some processes are Ray's workers at work on a batch."""
+    busy = []
+    for pid in pids:
+        with suppress(OSError):  # gone
+            name = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+            if name.startswith("ray::MapWorker") and ".submit" in name:
+                busy.append(pid)
+    return busy
 
 
 class Node:
@@ -73,8 +84,7 @@ class Node:
 
     def is_at_work(self) -> bool:
         """Return whether a worker of the node has a batch."""
-        names = (Path(f"/proc/{pid}/cmdline").read_text() for pid in self._pids())
-        return any(name.startswith("ray::MapWorker") and ".submit" in name for name in names)
+        return bool(busy_workers(self._pids()))
 
     def cut_off(self) -> None:
         """Take the network away: the node goes on alone."""

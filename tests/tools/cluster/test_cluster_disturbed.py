@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from facetell.tools.cli import run
 
 from ...pictures import SAMPLES
 from ...program import DONE, FACETELL, FAILED, one_error
+from .nodes import busy_workers
 from .rows import comparable, plain, rows
 
 pytest.importorskip("ray", reason="ray is not installed")
@@ -56,18 +58,12 @@ def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-def busy_workers() -> list[int]:
-    """Process numbers of Ray's workers that are at work on a batch."""
-    found = subprocess.run(["pgrep", "-f", r"^ray::MapWorker.*\.submit"], capture_output=True, text=True, check=False)
-    return [int(number) for number in found.stdout.split()]
-
-
-@pytest.mark.skipif(shutil.which("pgrep") is None, reason="pgrep is not installed")
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of processes are in /proc")
 def test_a_worker_that_is_killed_loses_and_doubles_nothing(
     many: Path, ray_address: str, tmp_path: Path, expected: list[str]
 ) -> None:
     process = start(many, ray_address, tmp_path / "out")
-    os.kill(wait_for(busy_workers)[0], signal.SIGKILL)
+    os.kill(wait_for(lambda: busy_workers(psutil.pids()))[0], signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == DONE, err
     assert comparable(rows(tmp_path / "out")) == expected
@@ -78,7 +74,7 @@ def test_what_is_done_is_kept_and_resume_does_the_rest(
     number: signal.Signals, many: Path, ray_address: str, tmp_path: Path, expected: list[str]
 ) -> None:
     process = start(many, ray_address, tmp_path / "out")
-    wait_for(busy_workers)
+    wait_for(lambda: busy_workers(psutil.pids()))
     time.sleep(2)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
