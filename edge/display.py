@@ -24,13 +24,13 @@ class _Speed(ProgressColumn):
 class ScanDisplay:
     """A count of files, and a bar for each video at work, on a terminal."""
 
-    def __init__(self, *, show: bool, waits_for: str = "files") -> None:
-        """Show nothing yet, and nothing at all where stderr is no terminal; waits_for is shown until a file is done."""
+    def __init__(self, *, show: bool) -> None:
+        """Show nothing yet, and nothing at all where stderr is no terminal."""
         console = Console(stderr=True)
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), _Speed(), TimeElapsedColumn())
         disable = not (show and console.is_terminal)
         self._progress = Progress(*columns, console=console, transient=True, disable=disable)
-        self._files = self._progress.add_task(waits_for, total=None)
+        self._files = self._progress.add_task("files", total=None)
         self._videos: dict[Path, TaskID] = {}
 
     def __enter__(self) -> ScanDisplay:
@@ -49,6 +49,10 @@ class ScanDisplay:
             self.advance(1)
             if (task := self._videos.pop(Path(result.path), None)) is not None:
                 self._progress.remove_task(task)
+
+    def waits_for(self, what: str) -> None:
+        """Show what is waited for, until a file is done."""
+        self._progress.update(self._files, description=what)
 
     def advance(self, files: int) -> None:
         """Count some more files."""

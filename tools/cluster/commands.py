@@ -63,7 +63,7 @@ def _scan(ctx: click.Context, /, cluster: str | None, output: str | None, **opti
             raise click.UsageError(f"{param.opts[0]} does not go with --cluster")
     if not options["named"] or "-" in options["named"]:
         raise click.UsageError("name folders that every node sees, or addresses such as s3://bucket/photos/")
-    if output is None or output == "-":
+    if output in (None, "", "-"):
         raise click.UsageError("name a folder for the results, or an address of one: -o results.parquet")
     if output.lower().endswith(_OF_FILES):
         raise click.UsageError("with --cluster the results are a folder of Parquet: -o results.parquet")
@@ -97,34 +97,35 @@ def _scan_on(
 
     started = time.monotonic()
     parts, sources = Parts(output), Sources(named)
-    goes_on = parts.is_there()
-    if goes_on and parts.dataset() and not resume:
-        raise SourceError(f"{shown(output)} exists already; choose another with -o, or go on with it by --resume")
     if not address.startswith("ray://"):  # whose nodes may see other folders
         sources.check()
     with until_interrupted() as interrupted, silent_stderr(), parts.claimed():
-        if goes_on and precision == "auto":
-            precision = precision_of(parts.dataset()) or "auto"
+        before = parts.dataset() if parts.is_there() else None
+        if before and not resume:
+            raise SourceError(f"{shown(output)} exists already; choose another with -o, or go on with it by --resume")
+        if before and precision == "auto":
+            precision = precision_of(before) or "auto"
         make_detector = partial(Detector, load_bundle(model or DEFAULT_BUNDLE), precision=precision, **settings)
         detector = make_detector()
-        done = done_keys(parts.dataset(), detector, fps) if goes_on else NONE_DONE
+        done = done_keys(before, detector, fps) if before else NONE_DONE
         tally = Tally()
         arguments = (partial(make_detector, precision=detector.signed["precision"]), sources, fps)
-        if goes_on and not len(done):
-            click.echo(f"{shown(output)} has no row by this model and rule; all files are scanned.", err=True)
-        starting = ScanDisplay(show=not quiet, waits_for="starting workers")
-        with starting as display, cluster(address, workers) as count:
-            try:
-                for rows in spread(Listing(sources, follow_links, done, count), Scanner, arguments, count):
-                    parts.add(rows)
-                    columns = (rows.field(name).to_pylist() for name in ("verdict", "error"))
-                    for verdict, error in zip(*columns, strict=True):
-                        tally.add(verdict, error)
-                    display.advance(len(rows))
-                    if interrupted:
-                        break
-            finally:
-                parts.flush()
+        if before and not len(done):
+            click.echo(f"{shown(output)} has no row that counts for this model and rule; all is scanned.", err=True)
+        with ScanDisplay(show=not quiet) as display:
+            display.waits_for("starting Ray")
+            with cluster(address, workers) as count:
+                display.waits_for(f"starting workers: {count}")
+                scanned = spread(Listing(sources, follow_links, done), Scanner, arguments, count)
+                try:
+                    while not interrupted and (rows := next(scanned, None)) is not None:
+                        parts.add(rows)
+                        columns = (rows.field(name).to_pylist() for name in ("verdict", "error"))
+                        for verdict, error in zip(*columns, strict=True):
+                            tally.add(verdict, error)
+                        display.advance(len(rows))
+                finally:
+                    parts.flush()
         if not (tally.verdicts or len(done) or interrupted):
             places = ", ".join(map(shown, named))
             raise SourceError(f"no pictures in {places}; wanted pictures, videos or folders of them")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from ...pipeline.crop import Cropper, Found
+from .diary import KILLER, Diary
 from .engine import cluster, spread
 
 _BATCH_PICTURES = 64
@@ -39,9 +40,12 @@ class Worker:
         self._crop = cropper
         self._crops = threading.Lock()
 
-    def __call__(self, items: pa.StructArray) -> pa.StructArray:
+    def __call__(self, items: pa.StructArray, diary: Diary) -> pa.StructArray:
         """Return the path and, as JSON, what was found of each; raises SourceError where folders are not shared."""
         with self._crops:
             self._crop.check()
-            found = [json.dumps(self._crop(os.fsdecode(path))) for path in items.field("path").to_pylist()]
-        return pa.StructArray.from_arrays([items.field("path"), pa.array(found)], ["path", "found"])
+            found = [
+                self._crop(os.fsdecode(path)) if diary.may_look_at(number) else {"crops": [], "reason": KILLER}
+                for number, path in enumerate(items.field("path").to_pylist())
+            ]
+        return pa.StructArray.from_arrays([items.field("path"), pa.array(map(json.dumps, found))], ["path", "found"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -28,6 +28,7 @@ from ray.util.client import ray as client
 
 from ...edge.errors import FacetellError, RuntimeMissingError, SourceError
 from ...edge.scan import available_processors
+from .diary import Diary, own_folder, starting
 
 AUTO = "auto"
 _ANSWER_S = 5
@@ -42,8 +43,8 @@ _ASKED_AHEAD = 16  # batches, so that the way to the head is no wait
 class Worker(Protocol):
     """Makes rows of a batch of items; its calls come from more than one thread."""
 
-    def __call__(self, items: pa.StructArray) -> pa.StructArray:
-        """Return one row or more for each item."""
+    def __call__(self, items: pa.StructArray, diary: Diary) -> pa.StructArray:
+        """Return one row or more for each item; the diary is asked before each is looked at."""
         ...
 
 
@@ -132,7 +133,8 @@ def spread(
 
     batches is called once, on this node or, through ray://, on the head, and read no further than keeps the workers
     busy. The batch of a worker that is lost goes to another. A signal that is handled ends it, and no batch is waited
-    for. Raises what batches and workers raise on purpose, and SourceError when the cluster gives up.
+    for. Raises what batches and workers raise on purpose, and SourceError when the cluster gives up or workers end
+    again and again before they look at anything.
     """
     stream = (_asked if client.is_connected() else _streamed)(batches, worker, arguments, workers)
     try:
@@ -172,14 +174,15 @@ def _ended_by_signals() -> Iterator[None]:
         yield
     finally:
         for number, handle in before.items():
-            signal.signal(number, handle)
+            if signal.getsignal(number) is end:  # and not what handle put there for the next time
+                signal.signal(number, handle)
 
 
 def _in_our_words(error: RayError) -> Exception:
     if isinstance(error, RayTaskError) and isinstance(error.cause, FacetellError):
         return type(error.cause)(str(error.cause).partition("\n")[0])  # Ray adds lines
-    if "ModuleNotFoundError" in str(error):
-        return RuntimeMissingError("a node lacks facetell; install the same facetell[cluster] on every node")
+    if missing := re.search(r"No module named '([\w.]+)'", str(error)):
+        return RuntimeMissingError(f"a node lacks {missing[1]}; install the same facetell and extras on every node")
     last_line = str(error).strip().splitlines()[-1]
     return SourceError(f"the cluster gave up: {last_line}; run it again, a scan with --resume")
 
@@ -192,10 +195,11 @@ def _streamed(
     # A block is cut at this many bytes but holds a row at least, and a row of ours is a batch: so each travels alone.
     context.target_max_block_size = context.target_min_block_size = 1
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    listed = Listed(batches)
+    run = uuid4().hex
+    listed = Listed(batches, run)
     dataset = read_datasource(listed, num_cpus=0, override_num_blocks=1).map_batches(
         _Actor,
-        fn_constructor_args=(worker, arguments),
+        fn_constructor_args=(worker, arguments, run),
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=1,
@@ -240,10 +244,10 @@ class Listed(Datasource):
     files, and rows would be lost or doubled.
     """
 
-    def __init__(self, batches: Batches) -> None:
-        """Take what gives the batches."""
+    def __init__(self, batches: Batches, run: str) -> None:
+        """Take what gives the batches, and a name that no other run has."""
         self._batches = batches
-        self._begun = Path(tempfile.gettempdir(), f"facetell-listing-{uuid4().hex}")
+        self._begun = own_folder() / f"{run}-listing"
 
     @property
     def supports_distributed_reads(self) -> bool:
@@ -263,7 +267,7 @@ class Listed(Datasource):
                 begun.touch(exist_ok=False)
             except FileExistsError as error:
                 raise SourceError("what lists the files was ended; run it again, a scan with --resume") from error
-            return (_as_row("items", items) for items in batches())
+            return (_as_row("items", items, number) for number, items in enumerate(batches()))
 
         return [ReadTask(read, BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None))]
 
@@ -273,15 +277,19 @@ class Listed(Datasource):
 
 
 class _Actor:
-    def __init__(self, worker: Callable[..., Worker], arguments: tuple[Any, ...]) -> None:
-        self._work = worker(*arguments)
+    def __init__(self, worker: Callable[..., Worker], arguments: tuple[Any, ...], run: str) -> None:
+        self._run = run
+        with starting(run):
+            self._work = worker(*arguments)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        return _as_row("rows", self._work(_of_row(batch, "items")))
+        items, number = _of_row(batch, "items"), batch["number"][0].as_py()
+        with Diary(self._run, number, len(items)) as diary:
+            return _as_row("rows", self._work(items, diary), number)
 
 
-def _as_row(name: str, values: pa.StructArray) -> pa.Table:
-    return pa.table({name: pa.ListArray.from_arrays([0, len(values)], values)})
+def _as_row(name: str, values: pa.StructArray, number: int) -> pa.Table:
+    return pa.table({name: pa.ListArray.from_arrays([0, len(values)], values), "number": [number]})
 
 
 def _of_row(table: pa.Table, name: str) -> Any:

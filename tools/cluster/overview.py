@@ -15,7 +15,7 @@ from pyarrow.compute import field as column
 from pyarrow.dataset import Dataset
 
 from ...edge.detector import Detector
-from ...edge.errors import ImageError
+from ...edge.errors import FacetellError
 from ...edge.faces import crop_face
 from ...edge.images import Picture, write_image
 from ...edge.results import VERDICTS, Tally
@@ -101,7 +101,7 @@ def _span(row: Row) -> str:
 def _tile(row: Row, sources: Sources, path: Path) -> Figure:
     """Write the gravest face of a picture to a path; grey where it cannot be seen from here, or is gone."""
     tile, image = np.full((_TILE_PX, _TILE_PX, 3), 200, np.uint8), None
-    with suppress(ImageError, OSError, pa.ArrowException):
+    with suppress(FacetellError, OSError, pa.ArrowException):
         if file := sources.named(row["path"]):
             content = sources.content(file)
             image = Picture(sources.path(file) if content is None else content).decode()

@@ -56,7 +56,7 @@ ROW = pa.struct(
         ("latency_ms", pa.float64()),
         ("error", pa.string()),
         ("size_bytes", pa.int64()),
-        ("modified", pa.timestamp("ns", "UTC")),
+        ("modified", pa.timestamp("us", "UTC")),
         ("model_sha256", pa.string()),
     ]
 )
@@ -83,7 +83,7 @@ def row(result: FileResult, file: File, name: str, detector: Detector) -> Row:
     error = result.error and result.error.encode(errors="backslashreplace").decode()
     made_of = {
         "size_bytes": file["size_bytes"],
-        "modified": file["modified_ns"],
+        "modified": file["modified_us"],
         "model_sha256": model_sha256(detector),
     }
     return asdict(result) | {"path": name, "error": error} | made_of
@@ -94,9 +94,9 @@ def model_sha256(detector: Detector) -> str:
     return detector.bundle.classifier(detector.signed["precision"]).sha256
 
 
-def key(name: str, size_bytes: int | None, modified_ns: int | None) -> bytes:
+def key(name: str, size_bytes: int | None, modified_us: int | None) -> bytes:
     """Return 16 bytes that stand for a file as it was listed."""
-    return blake2b(f"{name}\0{size_bytes}\0{modified_ns}".encode(), digest_size=16).digest()
+    return blake2b(f"{name}\0{size_bytes}\0{modified_us}".encode(), digest_size=16).digest()
 
 
 def precision_of(written: Dataset) -> str | None:
@@ -107,7 +107,9 @@ def precision_of(written: Dataset) -> str | None:
 
 def newest(written: Dataset, detector: Detector, fps: float, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield columns of the rows that a detector would make, of videos at fps; of each file the last row alone."""
-    made_so = (field("model_sha256") == model_sha256(detector)) & (field("rule") == detector.signed["rule"])
+    made_so = field("model_sha256") == model_sha256(detector)
+    for name in ("model", "rule"):  # another calibration of the same file is another model
+        made_so &= field(name) == detector.signed[name]
     made_so &= field("fps").is_null() | (field("fps") == fps)
     paths = [np.array([], np.int64)]
     for batch in written.to_batches(["path"], filter=made_so):
@@ -123,13 +125,13 @@ def newest(written: Dataset, detector: Detector, fps: float, columns: Sequence[s
 
 def done_keys(written: Dataset, detector: Detector, fps: float) -> np.ndarray:
     """Return the keys, sorted, of the files that a detector need not look at again; what was not fetched is no such."""
-    keys = []
+    keys = [NONE_DONE]
     for batch in newest(written, detector, fps, ["path", "size_bytes", "modified", "error"]):
         columns = (batch["path"], batch["size_bytes"], batch["modified"].cast(pa.int64()), batch["error"])
-        for *file, error in zip(*(column.to_pylist() for column in columns), strict=True):
-            if not (error or "").startswith(NOT_FETCHED):
-                keys.append(key(*file))
-    return np.sort(np.array(keys, NONE_DONE.dtype))
+        files = zip(*(column.to_pylist() for column in columns), strict=True)
+        own = [key(*file) for *file, error in files if not (error or "").startswith(NOT_FETCHED)]
+        keys.append(np.array(own, NONE_DONE.dtype))
+    return np.sort(np.concatenate(keys))
 
 
 class Parts:
@@ -139,7 +141,7 @@ class Parts:
         """Look at a folder, which need not be there; raises SourceError where there can be none."""
         self._name = shown(output) if is_remote(output) else output
         self._files, folder = file_system(output) if is_remote(output) else (LocalFileSystem(), output)
-        self._folder = folder.rstrip("/")
+        self._folder = folder.rstrip("/") or "/"
         self._waiting: list[pa.RecordBatch] = []
         self._written_s = time.monotonic()
         run = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(3)}"
@@ -158,9 +160,10 @@ class Parts:
         foreign = f"{self._name} holds what is no result of such a scan; choose another with -o"
         try:
             written = dataset(self._folder, filesystem=self._files, format="parquet")
+            ours = all(part.physical_schema.equals(SCHEMA) for part in written.get_fragments())
         except (pa.ArrowException, OSError) as error:
             raise SourceError(foreign) from error
-        if not written.schema.equals(SCHEMA):
+        if not ours:
             raise SourceError(foreign)
         return written
 

@@ -6,11 +6,12 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
+from errno import ENOSPC
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,20 @@ import psutil
 import pyarrow as pa
 
 from ...edge.detector import Detector
-from ...edge.errors import ImageError, SourceError
+from ...edge.errors import ImageError
 from ...edge.results import FileResult
 from ...edge.runtime import silent_stderr
 from ...edge.scan import scan_one
-from .diary import Diary, own_folder
+from .diary import KILLER, Diary, own_folder
 from .rows import NOT_FETCHED, ROW, key, row
 from .sources import FILE, LOCAL, File, Sources, cause
 
 _BATCH_FILES = 64
 _LARGE_BATCH_FILES = 512
-_BATCHES = 16  # of each worker, before they grow: of small ones Ray bears some 110 a second (docs/scale.md)
+_BATCHES = 128  # before they grow: of small ones Ray bears some 110 a second (docs/scale.md)
 _AHEAD = 16  # files: a store answers each in some 50 ms, a scan takes some 5
-_KILLER = "it ended the process that looked at it, twice"
+_AHEAD_BYTES = 32 << 20
+_SPARE_BYTES = 256 << 20  # of a node's disk, that no copy takes
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,6 @@ class Listing:
     follow_links: bool
     done: np.ndarray
     """Keys of the files that have a row already, sorted, S16."""
-    workers: int
 
     def __call__(self) -> Iterator[pa.StructArray]:
         """Yield FILEs, some pictures or one video at a time; raises SourceError where a source does not exist."""
@@ -57,13 +58,13 @@ class Listing:
             if len(pictures) == size:
                 yield pa.array(pictures, FILE)
                 listed += size
-                size = min(max(_BATCH_FILES, listed // (_BATCHES * self.workers)), _LARGE_BATCH_FILES)
+                size = min(max(_BATCH_FILES, listed // _BATCHES), _LARGE_BATCH_FILES)
                 pictures = []
         if pictures:
             yield pa.array(pictures, FILE)
 
     def _is_done(self, file: File) -> bool:
-        own = np.array(key(self.sources.name(file), file["size_bytes"], file["modified_ns"]), "S16")
+        own = np.array(key(self.sources.name(file), file["size_bytes"], file["modified_us"]), "S16")
         place = np.searchsorted(self.done, own)
         return bool(place < len(self.done) and self.done[place] == own)
 
@@ -79,39 +80,43 @@ class Scanner:
         self._scans = threading.Lock()
         self._fetches = ThreadPoolExecutor(_AHEAD, "fetch")
 
-    def __call__(self, items: pa.StructArray) -> pa.StructArray:
+    def __call__(self, items: pa.StructArray, diary: Diary) -> pa.StructArray:
         """Return a ROW for each FILE, in their order; of a file that cannot be read it says why."""
         self._sources.enter()
-        files: list[File] = items.to_pylist()
-        fetched = deque(map(self._fetch, files[:_AHEAD]))
+        fetched = self._fetched(items.to_pylist())
+        fetched = chain([next(fetched)], fetched)  # so that they are fetched while another batch is scanned
         rows = []
         with self._scans:
-            diary = Diary(key(self._sources.name(files[0]), len(files), files[0]["modified_ns"]).hex(), len(files))
-            for number, file in enumerate(files):
-                content = fetched.popleft()
-                fetched.extend(map(self._fetch, files[number + _AHEAD : number + _AHEAD + 1]))
-                result = self._scanned(file, content) if diary.may_look_at(number) else self._error(_KILLER)
+            for number, (file, content) in enumerate(fetched):
+                result = self._scanned(file, content) if diary.may_look_at(number) else self._error(KILLER)
                 rows.append(row(result, file, self._sources.name(file), self._detector))
-            diary.done()
         return pa.array(rows, ROW)
 
-    def _fetch(self, file: File) -> Future[bytes | None]:
-        return self._fetches.submit(self._sources.content, file)
+    def _fetched(self, files: Iterable[File]) -> Iterator[tuple[File, Future[bytes | None]]]:
+        """Yield files and what is in them; some are fetched ahead, but no more than fit into memory."""
+        ahead: deque[tuple[File, Future[bytes | None]]] = deque()
+        waiting_bytes = 0
+        for file in files:
+            size_bytes = file["size_bytes"] or 0
+            while ahead and (len(ahead) == _AHEAD or waiting_bytes + size_bytes > _AHEAD_BYTES):
+                waiting_bytes -= ahead[0][0]["size_bytes"] or 0
+                yield ahead.popleft()
+            ahead.append((file, self._fetches.submit(self._sources.content, file)))
+            waiting_bytes += size_bytes
+        yield from ahead
 
     def _scanned(self, file: File, fetched: Future[bytes | None]) -> FileResult:
         try:
             content = fetched.result()
             if file["source"] != LOCAL and content is None:
-                with _copies() as folder:
+                with _copies(file["size_bytes"] or 0) as folder:
                     result = scan_one(self._sources.copy(file, folder), self._detector, fps=self._fps)
             else:
                 result = scan_one(self._sources.path(file), self._detector, content=content, fps=self._fps)
         except ImageError as error:
             return self._error(str(error))
         except (pa.ArrowException, OSError) as error:
-            if getattr(error, "errno", None) in (ENOSPC, EDQUOT):
-                raise SourceError(f"there is no room for copies on a node: {cause(error)}") from error
-            return self._error(f"{NOT_FETCHED}: {cause(error)}")
+            return self._error(f"{NOT_FETCHED}: {cause(error, file)}")
         assert result is not None  # nothing stops it
         return result
 
@@ -120,12 +125,14 @@ class Scanner:
 
 
 @contextmanager
-def _copies() -> Iterator[Path]:
-    """Yield a new folder, and take it away with those of processes that were killed."""
+def _copies(size_bytes: int) -> Iterator[Path]:
+    """Yield a new folder, and take it away with those of processes that were killed; raises OSError without room."""
     above = own_folder()
     for left in above.glob("copies-*"):
         if not psutil.pid_exists(int(left.name.partition("-")[2])):
             shutil.rmtree(left, ignore_errors=True)
+    if shutil.disk_usage(above).free < size_bytes + _SPARE_BYTES:
+        raise OSError(ENOSPC, "no room")
     folder = above / f"copies-{os.getpid()}"
     folder.mkdir(exist_ok=True)
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from posixpath import splitext
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
@@ -24,7 +25,7 @@ FILE = pa.struct(
         ("path", pa.binary()),  # a file name need not be UTF-8
         ("source", pa.int32()),
         ("size_bytes", pa.int64()),
-        ("modified_ns", pa.int64()),
+        ("modified_us", pa.int64()),
     ]
 )
 """A file as it was listed: its path within one of the sources, or, with source LOCAL, on every node."""
@@ -32,6 +33,7 @@ FILE = pa.struct(
 LOCAL = -1
 _FOLDERS_AHEAD = 16  # a store lists a thousand names in some 100 ms
 
+_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 _OF_ADDRESSES = ":/?[]@!$&'()*+,;=%~"  # what stands for itself; a space, say, does not
 
 File = dict[str, Any]
@@ -56,29 +58,31 @@ def file_system(address: str) -> tuple[FileSystem, str]:
 
 
 def shown(address: str) -> str:
-    """Return a path, an address without what may be secret: what is before an @ or behind a question mark."""
+    """Return a path, an address without what may be secret: all before the last @ or behind a question mark."""
     if not is_remote(address):
         return address
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
-def cause(error: Exception) -> str:
-    """Return in words why the system, or a store, refused."""
+def cause(error: Exception, file: File | None = None) -> str:
+    """Return in words why the system, or a store, refused; without a file's name, so that reasons can be counted."""
     number = getattr(error, "errno", None)
-    return os.strerror(number) if number else str(error)
+    name = file["path"].decode(errors="replace").partition("/")[2] if file else ""
+    said = os.strerror(number) if number else str(error)
+    return said.replace(name, "...") if name else said
 
 
 class Sources:
     """Files, folders and patterns that all nodes see, and addresses; where they were named from."""
 
     def __init__(self, named: tuple[str, ...]) -> None:
-        """Take them as they were named; an address below another is left out."""
+        """Take them as they were named; an address below another is left out.
+
+        Raises SourceError where rows could not tell the files of two addresses apart.
+        """
         self._paths = [Path(name) for name in named if not is_remote(name)]
-        addresses = {shown(name).rstrip("/"): name for name in named if is_remote(name)}
-        self._addresses = [
-            name for place, name in addresses.items() if not any(place.startswith(f"{other}/") for other in addresses)
-        ]
+        self._addresses = _outermost([name for name in named if is_remote(name)])
         self._here = Path.cwd()
 
     def enter(self) -> None:
@@ -103,9 +107,9 @@ class Sources:
             yield from map(_on_every_node, expand_paths(self._paths, follow_links=follow_links))
         for number, address in enumerate(self._addresses):
             for info in _below(address):
-                modified_ns = None if info.mtime_ns is None else int(info.mtime_ns)
+                modified_us = None if info.mtime_ns is None else info.mtime_ns // 1000
                 path = info.path.encode()
-                yield {"path": path, "source": number, "size_bytes": info.size, "modified_ns": modified_ns}
+                yield {"path": path, "source": number, "size_bytes": info.size, "modified_us": modified_us}
 
     def name(self, file: File) -> str:
         """Return what results call a file; bytes that are no UTF-8 are escaped."""
@@ -143,9 +147,12 @@ class Sources:
 
     def named(self, name: str) -> File | None:
         """Return the file that results call so, size and time unknown; None where it is of none of the addresses."""
-        unknown = {"size_bytes": None, "modified_ns": None}
+        unknown = {"size_bytes": None, "modified_us": None}
         if not is_remote(name):
-            return {"path": os.fsencode(name), "source": LOCAL} | unknown
+            path = os.fsencode(name)
+            if not os.path.lexists(path):
+                path = _ESCAPED.sub(lambda byte: bytes([int(byte[1], 16)]), path)
+            return {"path": path, "source": LOCAL} | unknown
         scheme, _, path = name.partition("://")
         for number, address in enumerate(self._addresses):
             above = file_system(address)[1].rstrip("/")
@@ -154,13 +161,37 @@ class Sources:
         return None
 
 
+def _outermost(addresses: list[str]) -> list[str]:
+    kept: dict[str, str] = {}
+    for address in sorted(addresses, key=_place):
+        place = _place(address)
+        above = next((other for other in kept if place.startswith(other)), None)
+        if above is None:
+            kept[place] = address
+        elif _options(address) != _options(kept[above]):
+            both = f"{shown(kept[above])} and {shown(address)}"
+            raise SourceError(f"{both} are of two stores, and rows could not tell them apart; scan one after another")
+    return [address for address in addresses if address in kept.values()]
+
+
+def _place(address: str) -> str:
+    """Return what rows call the folder of an address."""
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return unquote(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}").rstrip("/") + "/"
+
+
+def _options(address: str) -> str:
+    return address.partition("?")[2]
+
+
 def _on_every_node(path: Path) -> File:
-    file: File = {"path": os.fsencode(path), "source": LOCAL, "size_bytes": None, "modified_ns": None}
+    file: File = {"path": os.fsencode(path), "source": LOCAL, "size_bytes": None, "modified_us": None}
     try:
         status = path.stat()
     except OSError:  # it is passed on, to be reported
         return file
-    return file | {"size_bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    return file | {"size_bytes": status.st_size, "modified_us": status.st_mtime_ns // 1000}
 
 
 def _below(address: str) -> Iterator[FileInfo]:

@@ -24,6 +24,7 @@ from facetell.edge.bundle import load_bundle
 from facetell.edge.detector import Detector
 from facetell.edge.runtime import silent_stderr
 from facetell.edge.scan import expand_paths, scan_files
+from facetell.tools.cluster.diary import Diary
 from facetell.tools.cluster.engine import cluster, spread
 from facetell.tools.cluster.rows import NONE_DONE, Parts
 from facetell.tools.cluster.scan import Listing, Scanner
@@ -58,7 +59,7 @@ def on_cluster(folder: Path, workers: int) -> Iterator[int]:
     sources = Sources((str(folder),))
     arguments = (partial(Detector, load_bundle(), precision="float32"), sources, FPS)
     with cluster("auto", workers) as count:
-        for rows in spread(Listing(sources, False, NONE_DONE, count), Scanner, arguments, count):
+        for rows in spread(Listing(sources, False, NONE_DONE), Scanner, arguments, count):
             yield len(rows)
 
 
@@ -69,7 +70,7 @@ class Idle:
         """Take one row, of a real scan."""
         self._rows = rows
 
-    def __call__(self, items: pa.StructArray) -> pa.StructArray:
+    def __call__(self, items: pa.StructArray, diary: Diary) -> pa.StructArray:
         """Return that row, for each item."""
         return self._rows.take(pa.array([0] * len(items)))
 
@@ -80,13 +81,14 @@ def ceilings(photo: Path, folder: Path) -> None:
         path = folder / "empty" / f"{number // 1000:03}" / f"{number % 1000:03}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    listing = Listing(Sources((str(folder / "empty"),)), False, NONE_DONE, 8)
+    listing = Listing(Sources((str(folder / "empty"),)), False, NONE_DONE)
     started = time.monotonic()
     files = sum(map(len, listing()))
     print(f"| listing alone | {files / (time.monotonic() - started):,.0f} |")
     one = Sources((str(photo),))
     scanner = Scanner(partial(Detector, load_bundle(), precision="float32"), one, FPS)
-    row = scanner(next(Listing(one, False, NONE_DONE, 1)()))
+    with Diary("speed", 0, 1) as diary:
+        row = scanner(next(Listing(one, False, NONE_DONE)()), diary)
     parts, arrivals = Parts(str(folder / "rows")), {}
     with cluster("auto", 2) as count:
         for rows in spread(listing, Idle, (row,), count):

@@ -35,9 +35,10 @@ def test_folders_that_a_node_does_not_have_are_told(merged: Path, tmp_path: Path
     import pyarrow as pa
 
     from facetell.tools.cluster.crop import Worker
+    from facetell.tools.cluster.diary import Diary
 
     worker = Worker(Cropper(merged, tmp_path / "elsewhere", CropSettings(pre_cropped=True)))
     picture = pa.array([{"path": b"real/0.png"}], pa.struct([("path", pa.binary())]))
-    with pytest.raises(SourceError, match="elsewhere is not the same on every node"):
-        worker(picture)
+    with Diary("test", 0, 1) as diary, pytest.raises(SourceError, match="elsewhere is not the same on every node"):
+        worker(picture, diary)
     assert not (tmp_path / "elsewhere").exists()

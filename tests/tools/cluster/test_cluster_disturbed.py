@@ -7,21 +7,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+pytest.importorskip("ray", reason="ray is not installed")
+
+import pyarrow as pa
+
+from facetell.edge.errors import SourceError
 from facetell.tools.cli import run
+from facetell.tools.cluster.diary import Diary
+from facetell.tools.cluster.engine import cluster, spread
 
 from ...pictures import SAMPLES
 from ...program import DONE, FACETELL, FAILED, one_error
 from .nodes import busy_workers
 from .rows import comparable, plain, rows
-
-pytest.importorskip("ray", reason="ray is not installed")
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Ray about itself
@@ -95,3 +101,52 @@ def test_two_scans_do_not_write_to_one_place(
         assert "is being written by another scan" in one_error(capsys.readouterr().err)
     process.kill()
     process.communicate()
+
+
+def numbers() -> Iterator[Any]:
+    """Four batches of four."""
+    for start in range(0, 16, 4):
+        yield pa.array([{"number": number} for number in range(start, start + 4)])
+
+
+def test_what_ends_its_worker_is_left_out_and_the_rest_is_done(ray_address: str) -> None:
+    class Mortal:
+        def __call__(self, items: Any, diary: Diary) -> Any:
+            made = []
+            for at, item in enumerate(items.to_pylist()):
+                is_looked_at = diary.may_look_at(at)
+                if is_looked_at and item["number"] == 6:
+                    os._exit(1)
+                made.append(item | {"is_looked_at": is_looked_at})
+            return pa.array(made)
+
+    with cluster(ray_address, 1) as workers:
+        made = [row for rows in spread(numbers, Mortal, (), workers) for row in rows.to_pylist()]
+    assert sorted(row["number"] for row in made) == list(range(16))
+    assert [row["number"] for row in made if not row["is_looked_at"]] == [6]
+
+
+def test_workers_that_cannot_start_are_told(ray_address: str) -> None:
+    class Stillborn:
+        def __init__(self) -> None:
+            os._exit(1)
+
+    with pytest.raises(SourceError, match="workers ended while they started"), cluster(ray_address, 1) as workers:
+        list(spread(numbers, Stillborn, (), workers))
+
+
+def test_no_more_is_listed_than_is_worked_on(ray_address: str, tmp_path: Path) -> None:
+    class Slow:
+        def __call__(self, items: Any, diary: Diary) -> Any:
+            time.sleep(0.1)
+            return items
+
+    def endless() -> Iterator[Any]:
+        for number in count():
+            (tmp_path / "listed").write_text(str(number))
+            yield pa.array([{"number": number}])
+
+    with cluster(ray_address, 2) as workers:
+        made = sum(len(rows) for rows in islice(spread(endless, Slow, (), workers), 100))
+    assert made == 100
+    assert int((tmp_path / "listed").read_text()) < 300

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
 import pytest
+
+pytest.importorskip("ray", reason="ray is not installed")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from facetell.edge.images import read_image
 from facetell.tools.cli import run
@@ -16,8 +23,6 @@ from facetell.tools.cli import run
 from ...pictures import SAMPLES, VIDEO_SIZE, write_video
 from ...program import DONE, FAILED, SOME_FAILED, USAGE, one_error
 from .rows import comparable, plain, rows
-
-pytest.importorskip("ray", reason="ray is not installed")
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray about itself
 
@@ -53,14 +58,16 @@ def test_rows_say_which_file_and_model_they_are_of(scanned: Path, photos: Path) 
     broken = photos / "broken.jpg"
     (row,) = [row for row in rows(scanned) if row["path"] == str(broken)]
     assert row["size_bytes"] == broken.stat().st_size
-    assert row["modified"].value == broken.stat().st_mtime_ns
+    assert row["modified"] == datetime.fromtimestamp(0, UTC) + timedelta(microseconds=broken.stat().st_mtime_ns // 1000)
     assert len(row["model_sha256"]) == 64
 
 
 def test_the_overview_shows_the_most_suspicious_and_counts_all(scanned: Path, photos: Path) -> None:
     page = (scanned / "_overview.html").read_text()
     faces = [row for row in rows(scanned) if row["faces"]]
-    assert page.count("data:image/png;base64,") == len(faces) - 1  # pictures; the video is in a table
+    tiles = [b64decode(tile) for tile in re.findall('data:image/png;base64,([^"]+)"', page)]
+    assert len(tiles) == len(faces) - 1  # pictures; the video is in a table
+    assert all(read_image(tile).std() > 1 for tile in tiles)  # none is the grey of a picture that is not found
     assert page.index("fake_hopper") < page.index("real_astronaut")
     assert re.search(r"<td>real 0\.\d{3}</td><td>\S+/portrait.avi, 0-2 s</td>", page)
     assert re.search(r"<td>1</td><td>not a picture in a format that is read \(.*\); as \S+/broken.jpg</td>", page)
@@ -117,7 +124,7 @@ def test_another_rule_is_another_scan(
     before = len(rows(copy))
     command = ["scan", str(photos / "samples"), "--cluster", ray_address, "-o", str(copy), "--resume"]
     assert run([*command, "--threshold", "0.5"]) == DONE
-    assert f"{copy} has no row by this model and rule; all files are scanned." in capsys.readouterr().err
+    assert f"{copy} has no row that counts for this model and rule; all is scanned." in capsys.readouterr().err
     assert len(rows(copy)) == before + len(list(SAMPLES.glob("*.jpg")))
 
 
@@ -126,6 +133,15 @@ def test_results_are_not_written_over(
 ) -> None:
     assert run(["scan", str(photos), "--cluster", ray_address, "-o", str(copy)]) == FAILED
     assert "exists already" in one_error(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "0.parquet", "9.parquet"])
+def test_what_is_foreign_among_results_is_told(
+    name: str, copy: Path, photos: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"path": ["mine"]}), copy / name)
+    assert run(["scan", str(photos), "--cluster", ray_address, "-o", str(copy), "--resume"]) == FAILED
+    assert "no result of such a scan" in one_error(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("options", [[], ["--resume"]])
@@ -148,6 +164,7 @@ def test_what_does_not_exist_is_told(ray_address: str, tmp_path: Path, capsys: p
 
 MISUSED = {
     "no output": ["photos"],
+    "an empty output": ["photos", "-o", ""],
     "no paths": ["-o", "out"],
     "paths from standard input": ["-", "-o", "out"],
     "--watch": ["photos", "-o", "out", "--watch", "photos"],

@@ -57,7 +57,10 @@ def scanned(s3: Any, ray_address: str) -> dict[str, dict[str, Any]]:
     from pyarrow.fs import S3FileSystem
 
     twice = ["s3://photos/trip/", "s3://photos/trip/day 1/"]
-    assert run(["scan", *twice, "--cluster", ray_address, "-o", "s3://me:secret@photos/out"]) == SOME_FAILED
+    command = ["scan", *twice, "--cluster", ray_address, "-o", "s3://me:secret@photos/out"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["facetell", *command])  # the page says what made it
+        assert run(command) == SOME_FAILED
     store = S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
     return {row["path"]: row for row in dataset("photos/out", filesystem=store).to_table().to_pylist()}
 
@@ -82,6 +85,7 @@ def test_a_row_has_the_size_of_the_object(scanned: dict[str, dict[str, Any]]) ->
 def test_the_overview_is_beside_the_rows(s3: Any, scanned: dict[str, dict[str, Any]]) -> None:
     page = s3.get_object(Bucket="photos", Key="out/_overview.html")["Body"].read().decode()
     assert "s3://photos/trip/day 2/fäke.jpg" in page
+    assert "-o s3://photos/out" in page
     assert "secret" not in page
 
 

@@ -22,10 +22,10 @@ def batches() -> Iterator[pa.StructArray]:
 
 
 def test_what_is_listed_is_listed_once() -> None:
-    listed = Listed(batches)
+    listed = Listed(batches, "run")
     (task,) = listed.get_read_tasks(1)
     (table,) = list(task())
-    assert table.to_pylist() == [{"items": [{"number": 1}, {"number": 2}]}]
+    assert table.to_pylist() == [{"items": [{"number": 1}, {"number": 2}], "number": 0}]
     with pytest.raises(SourceError, match="run it again, a scan with --resume"):
         list(task())
     listed.forget()
