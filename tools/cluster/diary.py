@@ -51,9 +51,11 @@ def starting(run: str) -> Iterator[None]:
         raise SourceError(f"{len(ended)} workers ended while they started on {os.uname().nodename}: {why}")
     own = folder / f"{run}-start-{os.getpid()}"
     own.touch()
-    yield
-    for started in (own, *ended):
-        started.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        for started in (own, *ended):
+            started.unlink(missing_ok=True)
 
 
 class Diary:
