@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,10 @@ def _scan_on(
         sources.check()
     with until_interrupted() as interrupted, silent_stderr(), parts.claimed():
         before = parts.dataset() if parts.is_there() else None
-        if before and not resume:
-            raise SourceError(f"{shown(output)} exists already; choose another with -o, or go on with it by --resume")
-        if before and precision == "auto":
-            precision = precision_of(before) or "auto"
+        if before:
+            if not resume:
+                raise SourceError(f"{shown(output)} exists already; choose another with -o, or go on by --resume")
+            precision = (precision_of(before) or precision) if precision == "auto" else precision
         make_detector = partial(Detector, load_bundle(model or DEFAULT_BUNDLE), precision=precision, **settings)
         detector = make_detector()
         done = done_keys(before, detector, fps) if before else NONE_DONE
@@ -116,14 +117,14 @@ def _scan_on(
             display.waits_for("starting Ray")
             with cluster(address, workers) as count:
                 display.waits_for(f"starting workers: {count}")
-                scanned = spread(Listing(sources, follow_links, done), Scanner, arguments, count)
                 try:
-                    while not interrupted and (rows := next(scanned, None)) is not None:
-                        parts.add(rows)
-                        columns = (rows.field(name).to_pylist() for name in ("verdict", "error"))
-                        for verdict, error in zip(*columns, strict=True):
-                            tally.add(verdict, error)
-                        display.advance(len(rows))
+                    with closing(spread(Listing(sources, follow_links, done), Scanner, arguments, count)) as scanned:
+                        while not interrupted and (rows := next(scanned, None)) is not None:
+                            parts.add(rows)
+                            columns = (rows.field(name).to_pylist() for name in ("verdict", "error"))
+                            for verdict, error in zip(*columns, strict=True):
+                                tally.add(verdict, error)
+                            display.advance(len(rows))
                 finally:
                     parts.flush()
         if not (tally.verdicts or len(done) or interrupted):

@@ -45,7 +45,7 @@ class Worker:
         with self._crops:
             self._crop.check()
             found = [
-                self._crop(os.fsdecode(path)) if diary.may_look_at(number) else {"crops": [], "reason": KILLER}
-                for number, path in enumerate(items.field("path").to_pylist())
+                self._crop(os.fsdecode(path)) if may_look else {"crops": [], "reason": KILLER}
+                for path, may_look in diary.each(items.field("path").to_pylist())
             ]
         return pa.StructArray.from_arrays([items.field("path"), pa.array(map(json.dumps, found))], ["path", "found"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import psutil
 
@@ -22,12 +23,14 @@ _HEAD_BYTES = 8  # the item that is looked at, and deaths at none
 _DEATHS = 2  # once may be anything's fault: memory that others took, somebody's kill
 _DEATHS_AT_NONE = 50  # most are those of another batch of the same process
 _DEATHS_AT_START = 5
-_DAY_S = 86_400
+_OLD_S = 30 * 86_400
+_Item = TypeVar("_Item")
 
 
 def own_folder() -> Path:
     """Return a folder of a node that this user's workers alone can read; raises SourceError if there can be none."""
-    folder = Path(tempfile.gettempdir(), f"facetell-{os.getuid()}")
+    # With the node's name, for nodes may share what they call /tmp.
+    folder = Path(tempfile.gettempdir(), f"facetell-{os.getuid()}-{os.uname().nodename}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.lstat().st_uid != os.getuid():
@@ -43,7 +46,7 @@ def starting(run: str) -> Iterator[None]:
     folder = own_folder()
     for left in folder.iterdir():  # by a run that was ended
         with suppress(OSError):
-            if left.is_file() and time.time() - left.stat().st_mtime > _DAY_S:
+            if left.is_file() and time.time() - left.stat().st_mtime > _OLD_S:
                 left.unlink()
     ended = [left for left in folder.glob(f"{run}-start-*") if not psutil.pid_exists(int(left.name.rpartition("-")[2]))]
     if len(ended) >= _DEATHS_AT_START:
@@ -90,7 +93,9 @@ class Diary:
         os.close(self._file)
         self._path.unlink(missing_ok=True)
 
-    def may_look_at(self, number: int) -> bool:
-        """Return whether an item may be looked at, and note that it is."""
-        os.pwrite(self._file, number.to_bytes(4, "big"), 0)
-        return self._deaths[number] < _DEATHS
+    def each(self, items: Iterable[_Item]) -> Iterator[tuple[_Item, bool]]:
+        """Yield the batch's items, noting each, and whether it may be looked at."""
+        for number, item in enumerate(items):
+            os.pwrite(self._file, number.to_bytes(4, "big"), 0)
+            yield item, self._deaths[number] < _DEATHS
+        os.pwrite(self._file, _NOTHING.to_bytes(4, "big"), 0)

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import TextIOBase
 from pathlib import Path
@@ -44,7 +44,7 @@ class Worker(Protocol):
     """Makes rows of a batch of items; its calls come from more than one thread."""
 
     def __call__(self, items: pa.StructArray, diary: Diary) -> pa.StructArray:
-        """Return one row or more for each item; the diary is asked before each is looked at."""
+        """Return one row or more for each item; the diary gives them, and whether each may be looked at."""
         ...
 
 
@@ -68,7 +68,7 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
                 simplefilter("ignore")
                 ray.init(found, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            hint = "Ray, Python, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the same there and here"
+            hint = "Ray, Python, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the same there and here; or try again"
             lines = str(error).strip().splitlines() or [type(error).__name__]
             said = " ... ".join(dict.fromkeys((lines[0], lines[-1])))  # between them, a traceback of the server's
             raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {said}") from error
@@ -82,9 +82,13 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
 class _Told(TextIOBase):
     """Passes to stderr what Ray prints of workers and nodes that were lost, and not that it ends its own."""
 
+    _begun = ""
+
     def write(self, text: str) -> int:
-        if text.strip() and "killed by `ray.kill`" not in text:
-            click.echo(text.rstrip(), err=True)
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if "killed by `ray.kill`" not in line:
+                click.echo(line, err=True)
         return len(text)
 
 
@@ -128,7 +132,7 @@ def _check_answers(address: str) -> None:
 
 def spread(
     batches: Batches, worker: Callable[..., Worker], arguments: tuple[Any, ...], workers: int
-) -> Iterator[pa.StructArray]:
+) -> Generator[pa.StructArray, None, None]:
     """Yield the rows that workers, each made by worker(*arguments), make of batches: in any order, none twice.
 
     batches is called once, on this node or, through ray://, on the head, and read no further than keeps the workers
@@ -246,8 +250,7 @@ class Listed(Datasource):
 
     def __init__(self, batches: Batches, run: str) -> None:
         """Take what gives the batches, and a name that no other run has."""
-        self._batches = batches
-        self._begun = own_folder() / f"{run}-listing"
+        self._batches, self._run = batches, run
 
     @property
     def supports_distributed_reads(self) -> bool:
@@ -260,11 +263,11 @@ class Listed(Datasource):
 
     def get_read_tasks(self, parallelism: int, *args: Any, **options: Any) -> list[ReadTask]:
         """Return the one task; it raises SourceError the second time."""
-        batches, begun = self._batches, self._begun
+        batches, run = self._batches, self._run
 
         def read() -> Iterator[pa.Table]:
             try:
-                begun.touch(exist_ok=False)
+                _listing(run).touch(exist_ok=False)
             except FileExistsError as error:
                 raise SourceError("what lists the files was ended; run it again, a scan with --resume") from error
             return (_as_row("items", items, number) for number, items in enumerate(batches()))
@@ -272,8 +275,13 @@ class Listed(Datasource):
         return [ReadTask(read, BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None))]
 
     def forget(self) -> None:
-        """Leave nothing behind."""
-        self._begun.unlink(missing_ok=True)
+        """Leave nothing behind, where that is possible."""
+        with suppress(OSError, SourceError):  # of another user
+            _listing(self._run).unlink()
+
+
+def _listing(run: str) -> Path:
+    return own_folder() / f"{run}-listing"
 
 
 class _Actor:

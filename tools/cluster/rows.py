@@ -174,8 +174,12 @@ class Parts:
             yield
             return
         folder = Path(self._folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with io.FileIO(folder / "_lock", "w") as file:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            locked = io.FileIO(folder / "_lock", "w")
+        except OSError as error:
+            raise SourceError(f"{self._name} cannot be a folder for results: {cause(error)}") from error
+        with locked as file:
             try:
                 lock(file)
             except BlockingIOError as error:

@@ -87,8 +87,8 @@ class Scanner:
         fetched = chain([next(fetched)], fetched)  # so that they are fetched while another batch is scanned
         rows = []
         with self._scans:
-            for number, (file, content) in enumerate(fetched):
-                result = self._scanned(file, content) if diary.may_look_at(number) else self._error(KILLER)
+            for (file, content), may_look in diary.each(fetched):
+                result = self._scanned(file, content) if may_look else self._error(KILLER)
                 rows.append(row(result, file, self._sources.name(file), self._detector))
         return pa.array(rows, ROW)
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from posixpath import splitext
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
@@ -168,10 +168,10 @@ def _outermost(addresses: list[str]) -> list[str]:
         above = next((other for other in kept if place.startswith(other)), None)
         if above is None:
             kept[place] = address
-        elif _options(address) != _options(kept[above]):
+        elif _server(address) != _server(kept[above]):
             both = f"{shown(kept[above])} and {shown(address)}"
             raise SourceError(f"{both} are of two stores, and rows could not tell them apart; scan one after another")
-    return [address for address in addresses if address in kept.values()]
+    return list(kept.values())
 
 
 def _place(address: str) -> str:
@@ -181,8 +181,8 @@ def _place(address: str) -> str:
     return unquote(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}").rstrip("/") + "/"
 
 
-def _options(address: str) -> str:
-    return address.partition("?")[2]
+def _server(address: str) -> str | None:
+    return dict(parse_qsl(address.partition("?")[2])).get("endpoint_override")
 
 
 def _on_every_node(path: Path) -> File:
@@ -204,7 +204,7 @@ def _below(address: str) -> Iterator[FileInfo]:
         else:
             with ThreadPoolExecutor(_FOLDERS_AHEAD, "list") as pool:
                 yield from _walk(store, [path], pool)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(f"{shown(address)} cannot be listed: {cause(error)}") from error
 
 

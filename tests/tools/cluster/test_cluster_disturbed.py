@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.skipif("FACETELL_CLUSTER" not in os.environ, reason="make cluster runs it: it takes minutes"),
 ]
 
-FILES = 512
+FILES = 1500
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,8 @@ def test_what_is_done_is_kept_and_resume_does_the_rest(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
     assert "Stopped after" in err
+    assert "Started a local Ray" not in err  # by what was left open
+    assert 0 < len(rows(tmp_path / "out")) < FILES
     assert run(["scan", str(many), "--cluster", ray_address, "-o", str(tmp_path / "out"), "--resume"]) == DONE
     assert comparable(rows(tmp_path / "out")) == expected
 
@@ -113,8 +115,7 @@ def test_what_ends_its_worker_is_left_out_and_the_rest_is_done(ray_address: str)
     class Mortal:
         def __call__(self, items: Any, diary: Diary) -> Any:
             made = []
-            for at, item in enumerate(items.to_pylist()):
-                is_looked_at = diary.may_look_at(at)
+            for item, is_looked_at in diary.each(items.to_pylist()):
                 if is_looked_at and item["number"] == 6:
                     os._exit(1)
                 made.append(item | {"is_looked_at": is_looked_at})

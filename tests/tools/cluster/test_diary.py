@@ -22,8 +22,12 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def die_at(number: int, run: str = "run", batch: int = 0) -> list[int]:
     """Work on a batch until the process would end, and return which items were looked at."""
-    diary = Diary(run, batch, ITEMS)
-    return [item for item in range(number + 1) if diary.may_look_at(item)]
+    looked_at = []
+    for item, may_look in Diary(run, batch, ITEMS).each(range(ITEMS)):
+        looked_at += [item] * may_look
+        if item == number:
+            break
+    return looked_at
 
 
 def test_a_killer_is_left_out_the_third_time() -> None:
@@ -43,6 +47,11 @@ def test_another_runs_death_and_another_batchs_do_not_count(run: str, batch: int
     die_at(2)
     die_at(2)
     assert die_at(4, run, batch) == [0, 1, 2, 3, 4]
+
+
+def test_a_death_after_the_last_item_is_nobodys_fault() -> None:
+    for _ in range(3):
+        assert [may_look for _, may_look in Diary("run", 0, ITEMS).each(range(ITEMS))] == [True] * ITEMS
 
 
 def test_a_death_between_items_is_nobodys_fault_but_has_an_end() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,8 @@ from facetell.tools.cluster.sources import FILE, File, Sources, cause, shown
 
 NAMED = {
     "one below another": (["a/", "a/b/"], ["a/1.jpg", "a/b/2.jpg"]),
-    "the same twice": (["a", "a/"], ["a/1.jpg", "a/b/2.jpg"]),
+    "the same twice": (["a/", "a/"], ["a/1.jpg", "a/b/2.jpg"]),
+    "the same twice, in two ways": (["a", "a/"], ["a/1.jpg", "a/b/2.jpg"]),
     "one that begins as another": (["a/b", "a/bc"], ["a/b/2.jpg", "a/bc/3.jpg"]),
     "an @ in the names": (["x@1/", "y@1/"], ["x@1/4.jpg", "y@1/5.jpg"]),
     "a space, written in two ways": (["a%20b/", "a b/c/"], ["a b/6.jpg", "a b/c/7.jpg"]),
@@ -92,9 +95,10 @@ def test_what_is_fetched_ahead_fits_into_memory(tmp_path: Path) -> None:
     sources, ahead = Counting((f"file://{tmp_path}",)), []
 
     class Watching(Diary):
-        def may_look_at(self, number: int) -> bool:
-            ahead.append(sources.begun - number)
-            return super().may_look_at(number)
+        def each(self, items: Any) -> Iterator[Any]:
+            for number, item in enumerate(super().each(items)):
+                ahead.append(sources.begun - number)
+                yield item
 
     scanner = Scanner(partial(Detector, load_bundle()), sources, 5.0)
     files = pa.array(list(sources.files(follow_links=False)), FILE)
