@@ -56,12 +56,16 @@ def _scan(ctx: click.Context, /, cluster: str | None, output: str | None, **opti
     if cluster is None:
         if (options["workers"] or 0) > _MOST_THREADS:
             raise click.BadParameter(f"at most {_MOST_THREADS} threads", ctx, param_hint="--workers")
+        if any("://" in name and not Path(name).exists() for name in options["named"]):
+            raise click.UsageError("addresses such as s3://bucket/photos/ are for --cluster, as --cluster auto")
         if output and output.lower().endswith(".parquet"):
             raise click.UsageError("Parquet comes of --cluster, as --cluster auto; or choose results.jsonl, say")
         return ctx.invoke(scan_here, output=None if output is None else Path(output), **options)
     for param in scan_here.params:
         if param.name in _HERE_ALONE and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{param.opts[0]} does not go with --cluster")
+    if not cluster:
+        raise click.UsageError("--cluster names no cluster; wanted auto, HOST:6379 or ray://HOST:10001")
     if not options["named"] or "-" in options["named"]:
         raise click.UsageError("name folders that every node sees, or addresses such as s3://bucket/photos/")
     if output in (None, "", "-"):
@@ -139,7 +143,7 @@ def _scan_on(
         seconds = time.monotonic() - started
         failed_before = of_all.tally.verdicts["error"] - tally.verdicts["error"]
         click.echo(summary(tally, seconds, len(done), failed_before, stopped=bool(interrupted)), err=True)
-        if interrupted and tally.verdicts:
+        if interrupted and of_all.tally.verdicts:
             click.echo("Give the same command again with --resume to go on.", err=True)
         if of_all.tally.verdicts:
             click.echo(f"{shown(output)}/{PAGE} shows the most suspicious faces.", err=True)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -18,7 +19,6 @@ from typing import Any, Protocol
 from uuid import uuid4
 from warnings import catch_warnings, simplefilter
 
-import click
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask, read_datasource
@@ -68,7 +68,8 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
                 simplefilter("ignore")
                 ray.init(found, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            hint = "Ray, Python, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the same there and here; or try again"
+            same = "Ray, Python, RAY_AUTH_MODE and RAY_AUTH_TOKEN must be the same there and here"
+            hint = f"{same}, and Ray's port, 6379, goes without ray://, its clients', 10001, with it; or try again"
             lines = str(error).strip().splitlines() or [type(error).__name__]
             said = " ... ".join(dict.fromkeys((lines[0], lines[-1])))  # between them, a traceback of the server's
             raise SourceError(f"cannot use the Ray cluster at {found}; {hint}: {said}") from error
@@ -80,15 +81,16 @@ def cluster(address: str, workers: int | None) -> Iterator[int]:
 
 
 class _Told(TextIOBase):
-    """Passes to stderr what Ray prints of workers and nodes that were lost, and not that it ends its own."""
+    """Passes to stderr what Ray prints of workers and nodes that were lost; of work that is done again in our words."""
 
     _begun = ""
 
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            if "killed by `ray.kill`" not in line:
-                click.echo(line, err=True)
+            is_repeated = "retries remaining" in line
+            if "killed by `ray.kill`" not in line:  # which is how it ends its own
+                print("A worker was lost; its work is done again." if is_repeated else line, file=sys.stderr)
         return len(text)
 
 
@@ -124,10 +126,10 @@ def _check_answers(address: str) -> None:
             if os.environ.get("RAY_USE_TLS", "0") != "1":
                 connection.sendall(_HTTP2)
                 if connection.recv(len(_SETTINGS))[3:4] != _SETTINGS[3:4]:
-                    raise OSError("something else does")
+                    raise OSError("what does is no Ray")
     except (OSError, OverflowError) as error:
         wanted = "auto, HOST:6379 or ray://HOST:10001"
-        raise SourceError(f"no Ray cluster answers at {address}; wanted {wanted}: {error}") from error
+        raise SourceError(f"no Ray cluster answers at {address}: {error}; wanted {wanted}") from error
 
 
 def spread(

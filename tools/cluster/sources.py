@@ -31,9 +31,11 @@ FILE = pa.struct(
 """A file as it was listed: its path within one of the sources, or, with source LOCAL, on every node."""
 
 LOCAL = -1
+_NAMELESS = b"//"
 _FOLDERS_AHEAD = 16  # a store lists a thousand names in some 100 ms
 
-_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
+_BACKSLASH = rb"\x5c"  # one before an x, or names could be taken for one another
+_ESCAPED = re.compile(rb"\\x(5c|[89a-f][0-9a-f])")
 _OF_ADDRESSES = ":/?[]@!$&'()*+,;=%~"  # what stands for itself; a space, say, does not
 
 File = dict[str, Any]
@@ -108,12 +110,12 @@ class Sources:
         for number, address in enumerate(self._addresses):
             for info in _below(address):
                 modified_us = None if info.mtime_ns is None else info.mtime_ns // 1000
-                path = info.path.encode()
+                path = info.path.encode() + (_NAMELESS if info.type == FileType.Directory else b"")
                 yield {"path": path, "source": number, "size_bytes": info.size, "modified_us": modified_us}
 
     def name(self, file: File) -> str:
-        """Return what results call a file; bytes that are no UTF-8 are escaped."""
-        name = file["path"].decode(errors="backslashreplace")
+        r"""Return what results call a file; bytes that are no UTF-8 are escaped, and so is the backslash of \x."""
+        name = file["path"].replace(rb"\x", _BACKSLASH + b"x").decode(errors="backslashreplace")
         return name if file["source"] == LOCAL else f"{self._addresses[file['source']].partition('://')[0]}://{name}"
 
     def path(self, file: File) -> Path:
@@ -131,6 +133,8 @@ class Sources:
         """
         if file["source"] == LOCAL or self.is_video(file):
             return None
+        if file["path"].endswith(_NAMELESS):
+            raise ImageError("a folder without a name: nothing in it is looked at")
         if (file["size_bytes"] or 0) > MAX_FILE_BYTES:
             raise ImageError(f"a file of more than {MAX_FILE_BYTES >> 20} MiB")
         store, _ = file_system(self._addresses[file["source"]])
@@ -149,15 +153,12 @@ class Sources:
         """Return the file that results call so, size and time unknown; None where it is of none of the addresses."""
         unknown = {"size_bytes": None, "modified_us": None}
         if not is_remote(name):
-            path = os.fsencode(name)
-            if not os.path.lexists(path):
-                path = _ESCAPED.sub(lambda byte: bytes([int(byte[1], 16)]), path)
-            return {"path": path, "source": LOCAL} | unknown
+            return {"path": _unescaped(name), "source": LOCAL} | unknown
         scheme, _, path = name.partition("://")
         for number, address in enumerate(self._addresses):
             above = file_system(address)[1].rstrip("/")
             if address.startswith(f"{scheme}://") and (path == above or path.startswith(f"{above}/")):
-                return {"path": path.encode(), "source": number} | unknown
+                return {"path": _unescaped(path), "source": number} | unknown
         return None
 
 
@@ -183,6 +184,10 @@ def _place(address: str) -> str:
 
 def _server(address: str) -> str | None:
     return dict(parse_qsl(address.partition("?")[2])).get("endpoint_override")
+
+
+def _unescaped(name: str) -> bytes:
+    return _ESCAPED.sub(lambda byte: bytes([int(byte[1], 16)]), os.fsencode(name))
 
 
 def _on_every_node(path: Path) -> File:

@@ -165,6 +165,7 @@ def test_what_does_not_exist_is_told(ray_address: str, tmp_path: Path, capsys: p
 MISUSED = {
     "no output": ["photos"],
     "an empty output": ["photos", "-o", ""],
+    "an empty address": ["photos", "-o", "out", "--cluster", ""],
     "no paths": ["-o", "out"],
     "paths from standard input": ["-", "-o", "out"],
     "--watch": ["photos", "-o", "out", "--watch", "photos"],
@@ -173,9 +174,19 @@ MISUSED = {
 }
 
 
-def test_parquet_is_said_to_need_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["scan", "photos", "-o", "results.parquet"]) == USAGE
-    assert "--cluster" in capsys.readouterr().err
+@pytest.mark.parametrize("arguments", [["photos", "-o", "results.parquet"], ["s3://photos/", "-o", "results.jsonl"]])
+def test_what_needs_a_cluster_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["scan", *arguments]) == USAGE
+    assert "--cluster auto" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_where_no_folder_can_be_is_told(
+    output: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run(["scan", str(photos), "--cluster", "auto", "-o", str(tmp_path / output)]) == FAILED
+    assert "cannot be a folder for results" in one_error(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("name", MISUSED)

@@ -73,6 +73,13 @@ def test_a_file_is_found_by_what_rows_call_it(name: bytes, tmp_path: Path) -> No
     assert found["path"] == path
 
 
+def test_no_two_files_are_called_the_same(tmp_path: Path) -> None:
+    for name in (b"\xe9.jpg", rb"\xe9.jpg", rb"\x5cxe9.jpg", b"\\\xe9.jpg"):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).touch()
+    sources = Sources((str(tmp_path),))
+    assert len({sources.name(file) for file in sources.files(follow_links=False)}) == 4
+
+
 def test_a_file_of_another_century_is_listed(tmp_path: Path) -> None:
     (tmp_path / "late.jpg").touch()
     os.utime(tmp_path / "late.jpg", ns=(0, 13_569_465_600 * 10**9))  # in 2400
