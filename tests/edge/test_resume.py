@@ -144,7 +144,7 @@ def test_files_that_failed_before_are_not_forgotten(folder: Path, tmp_path: Path
     assert (
         run(["scan", str(tmp_path / "bad.jpg"), str(folder / "00.jpg"), "-o", str(output), "--resume"]) == SOME_FAILED
     )
-    assert "1 were done before, 1 of them not read" in capsys.readouterr().err
+    assert "1 was done before, 1 of them not read" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are not locked on Windows")
