@@ -28,6 +28,7 @@ PAGE = "_overview.html"
 """In the folder of the rows; readers of Parquet pass over names that begin so."""
 
 _SHOWN = 24
+_CHOSEN = f"At most {_SHOWN}: those with the highest probability of a fake"
 _TILE_PX = 180
 _MARGIN_RATIO = 1.5  # somewhat more than is scored: people recognise a face by its hair
 _REASONS = 50
@@ -68,26 +69,21 @@ def overview(found: Findings, sources: Sources, detector: Detector, command: str
         sections = []
         if found.pictures:
             tiles = [_tile(row, sources, Path(folder, f"{number}.png")) for number, row in enumerate(found.pictures)]
-            sections.append(
-                Section("The most suspicious pictures", f"{_CHOSEN}, and of each the gravest face.", tiles=tiles)
-            )
+            words = f"{_CHOSEN}, and of each the gravest face."
+            sections.append(Section("The most suspicious pictures", words, tiles=tiles))
         if found.videos:
-            table = Table(
-                ("verdict", "video"), [(_verdict(row), f"{row['path']}, {_span(row)}") for row in found.videos]
+            videos = [(_verdict(row), f"{row['path']}, {_span(row)}") for row in found.videos]
+            sections.append(
+                Section("The most suspicious videos", f"{_CHOSEN}.", table=Table(("verdict", "video"), videos))
             )
-            sections.append(Section("The most suspicious videos", f"{_CHOSEN}.", table=table))
         if reasons:
             told = [(f"{n:,}", f"{reason}; as {found.unread[reason]}") for reason, n in reasons.most_common(_REASONS)]
             words = f"{len(reasons)} reasons; the most frequent {_REASONS}." if len(reasons) > _REASONS else ""
-            table = Table(("files", "reason"), told)
-            sections.append(Section("Why files could not be read", words, table=table))
+            sections.append(Section("Why files could not be read", words, table=Table(("files", "reason"), told)))
         lead = f"{detector.signed['model']}, {detector.signed['precision']}, {detector.signed['rule']}."
         page = Path(folder, PAGE)
         write_page(page, "What the scan came to", lead, facts, sections, command)
         return page.read_bytes()
-
-
-_CHOSEN = f"At most {_SHOWN}: those with the highest probability of a fake"
 
 
 def _verdict(row: Row) -> str:

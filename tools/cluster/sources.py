@@ -69,10 +69,10 @@ def shown(address: str) -> str:
 
 def cause(error: Exception, file: File | None = None) -> str:
     """Return in words why the system, or a store, refused; without a file's name, so that reasons can be counted."""
-    number = getattr(error, "errno", None)
-    name = file["path"].decode(errors="replace").partition("/")[2] if file else ""
-    said = os.strerror(number) if number else str(error)
-    return said.replace(name, "...") if name else said
+    if number := getattr(error, "errno", None):
+        return os.strerror(number)
+    key_of_store = file["path"].decode(errors="replace").partition("/")[2] if file else ""
+    return str(error).replace(f"'{key_of_store}'", "'...'")
 
 
 class Sources:

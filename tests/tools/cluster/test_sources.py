@@ -88,8 +88,9 @@ def test_a_file_of_another_century_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_store_that_refuses_gives_one_reason_for_all_files() -> None:
-    file: File = {"path": b"photos/trip/a.jpg", "source": 0, "size_bytes": 1, "modified_us": None}
-    assert cause(OSError("no rights to key 'trip/a.jpg' in 'photos'"), file) == "no rights to key '...' in 'photos'"
+    for key in ("trip/a.jpg", "a"):
+        file: File = {"path": f"photos/{key}".encode(), "source": 0, "size_bytes": 1, "modified_us": None}
+        assert cause(OSError(f"no rights to key '{key}' in 'photos'"), file) == "no rights to key '...' in 'photos'"
 
 
 FILE_BYTES = 8 << 20
