@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..edge.calibration import Thresholds
-from ..edge.faces import saved_size_px
+from ..edge.cut import saved_size_px
+from ..edge.manifest import RESERVED
 from ..edge.run import Run
 from ..edge.tables import Table
 from .verify import MAX_AUC_LOSS, MAX_MEAN_DRIFT, MIN_AGREEMENT, Comparison, comparison_table
@@ -35,7 +36,9 @@ on, the figures flatter it."""
 
 _TERMS = """\
 Accuracy at threshold is that of `fake` against `real` and `uncertain`: an uncertain fake counts as missed. Half size
-and social media are pictures shrunk, to .5 and to .7 and JPEG 60, and enlarged again; blur is of 1.5 pixels.
+and social media are pictures shrunk, to .5 and to .7 and JPEG 60, and enlarged again; blur is of 1.5 pixels. Tilted
+faces are turned by 25 degrees, those on their side by 90, small ones have 64 pixels; they are found again, and only
+those that are found are measured.
 
 """
 
@@ -87,10 +90,8 @@ License of the model: {manifest["license"]}.
 
 {_TERMS if measured else ""}{measured or "`facetell evaluate` was not run on this model before it was exported."}
 
-The files against the Keras model, on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops;
-the split that chose the calibration, the thresholds and, where facetell trained it, the epoch and the scale of each
-kind of fakes), at the thresholds
-above; ms is from a crop's bytes to its scores, in one thread:
+The files against the Keras model, on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops),
+at the thresholds above. {_chosen_by(run)} ms is from a crop's bytes to its scores, in one thread:
 
 {comparison_table(comparisons)}
 
@@ -100,6 +101,16 @@ above; ms is from a crop's bytes to its scores, in one thread:
 
 {_LIMITS}
 """
+
+
+def _chosen_by(run: Run) -> str:
+    if run.chosen_by == RESERVED:
+        count = sum(number for key, number in run.pictures.items() if key.endswith(f" {RESERVED}"))
+        return (
+            f"{count} face crops of sources that it was not trained on chose the calibration, the thresholds and, "
+            "where facetell trained it, the epoch."
+        )
+    return "This split chose the calibration, the thresholds and, where facetell trained it, the epoch, too."
 
 
 def _explained(manifest: dict[str, Any]) -> str:
@@ -120,9 +131,10 @@ def _crop(manifest: dict[str, Any], run: Run) -> str:
             f"{size} x {size} at its centre."
         )
     return (
-        f"Find the face with `{manifest['face']['file']}` (BlazeFace short range, score at least "
-        f"{run.min_face_score}), cut the square {run.margin_ratio} times the longer side of its box, moved into the "
-        f"picture, and resize it to {size} x {size}."
+        f"Find the face with `{manifest['face']['file']}` (BlazeFace short range) in a look at the whole picture and, "
+        f"where that is not sure, in closer ones; turn the square {run.margin_ratio} times the longer side of its box, "
+        f"moved into the picture, by the line of the eyes; resize it to {size} x {size}. Faces under "
+        f"{run.min_face_px:g} pixels are not judged."
     )
 
 
@@ -162,6 +174,8 @@ def _evaluation(report: dict[str, Any]) -> str:
     head += ("real called fake", "fake called real", "uncertain")
     rows = []
     for condition, by_source in report["results"].items():
+        if (found := report["found"][condition]) < 1:
+            condition += f" ({found:.0%} found)"
         for source, m in by_source.items():
             auc = "-" if m["auc"] is None else f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
             cells = [condition, source, f"{m['real']} / {m['fake']}", auc]

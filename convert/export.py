@@ -22,7 +22,16 @@ from ..edge.calibration import Calibration, error_rates
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError, ModelError
 from ..edge.files import new_folder
-from ..edge.manifest import LABELS, balanced_sample, read_manifest, select, split_sha256, without_fakes
+from ..edge.manifest import (
+    LABELS,
+    Record,
+    balanced_sample,
+    deciding,
+    read_manifest,
+    select,
+    split_sha256,
+    without_sources,
+)
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import calibrate, score_crops
 from .card import NOTICE, model_card
@@ -65,7 +74,7 @@ def from_run(run_folder: Path, crops: Path | None = None) -> Subject:
     crops = crops or Path(run.crops)
     check_cut(run, crops)
     records = read_manifest(crops)
-    check_split(run_folder, select(records, "train") + select(records, "validation"))
+    check_split(run_folder, select(records, "train") + select(records, "validation") + deciding(records))
     reports = [json.loads(path.read_text()) for path in sorted(run_folder.glob("evaluation-*/report.json"))]
     reports = [report for report in reports if report["split_sha256"] == run.split_sha256]
     return Subject(load_keras(run_folder), (run_folder / MODEL_FILE).stat().st_size, crops, run, reports)
@@ -85,7 +94,7 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
             f"facetell crop DATASET -o CROPS --size {size_px}"
         )
     records = read_manifest(crops)
-    validation = select(records, "validation")
+    validation = deciding(records)
     labels = np.array([record.is_fake for record in validation])
     raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
     if (validation_auc := float(roc_auc_score(labels, raw))) < 0.5:
@@ -99,7 +108,7 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
         split_sha256=split_sha256(records),
         input_size_px=size_px,
         margin_ratio=cut.margin_ratio,
-        min_face_score=cut.min_face_score,
+        min_face_px=cut.min_face_px,
         pre_cropped=cut.pre_cropped,
         calibration=calibration,
         thresholds=thresholds,
@@ -144,14 +153,15 @@ class _Export:
     ) -> None:
         self.subject, self.run, self.settings = subject, subject.run, settings
         self.crops, self.folder, self.progress = subject.crops, folder, progress
-        records = without_fakes(read_manifest(self.crops), self.run.arguments.get("leave_out", ()))
+        records = without_sources(read_manifest(self.crops), self.run.arguments.get("leave_out", ()))
         self.training, self.validation = select(records, "train"), select(records, "validation")
         self.labels = np.array([record.is_fake for record in self.validation])
         self.places = find_places(pythons)
         progress("scoring with keras")
-        raw = score_crops(subject.model.predict_on_batch, self.crops, self.validation, self.run.input_size_px)
+        raw = self._raw(self.validation)
         self.reference = self.run.calibration.apply(raw)
         self.within_limits = not self.run.calibration.is_limited(raw)
+        self.deciding = deciding(records)
         self.comparisons = [keras_row(self.reference, self.labels, subject.size_bytes)]
         self.manifest = self._manifest()
 
@@ -184,6 +194,14 @@ class _Export:
         card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings.data_notes)
         (self.folder / CARD).write_text(card, encoding="utf-8")
         return self.comparisons
+
+    def _raw(self, records: Sequence[Record]) -> np.ndarray:
+        return score_crops(self.subject.model.predict_on_batch, self.crops, records, self.run.input_size_px)
+
+    def _error_rates(self) -> list[dict[str, Any]]:
+        """Return the error rates of other thresholds on the faces that chose the bundle's."""
+        p_fake = self.run.calibration.apply(self._raw(self.deciding))
+        return [asdict(rate) for rate in error_rates(p_fake, np.array([record.is_fake for record in self.deciding]))]
 
     def _explain(self, model: Any, calibration: Calibration) -> None:
         explaining = with_map(model)
@@ -265,13 +283,13 @@ class _Export:
             "face": {
                 "file": FACE_DETECTOR,
                 "sha256": "",
-                "min_score": run.min_face_score,
+                "min_face_px": run.min_face_px,
                 "margin_ratio": run.margin_ratio,
                 "pre_cropped": run.pre_cropped,
             },
             "files": {},
             "thresholds": asdict(run.thresholds),
-            "error_rates": [asdict(rate) for rate in error_rates(self.reference, self.labels)],
+            "error_rates": self._error_rates(),
             "metrics": {},
             "trained_on": _trained_on(run),
             "license": self.settings.license,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..edge.crops import read_crop
-from ..edge.faces import centre
+from ..edge.cut import centre
 from ..edge.manifest import Record
 from .finetune import fine_tune
 from .quantize import equalise, int8_file, prepare, set_ranges

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import cv2
 
+from .draw import words_of
 from .errors import SourceError
 from .live import Look, drawn
 
@@ -47,7 +48,7 @@ _PAGE = """<!doctype html>
       place.replaceChildren(...look.faces.flatMap(face => {
         const word = document.createElement("b");
         word.className = face.verdict;
-        word.textContent = face.verdict + " " + face.p_fake.toFixed(2);
+        word.textContent = face.words;
         return [word, " "];
       }));
       if (!look.faces.length) place.textContent = look.gives_pictures ? "no face" : "the camera gives no picture";
@@ -113,7 +114,7 @@ class BrowserView:
         _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         state = {
             "gives_pictures": look.image is not None,
-            "faces": [asdict(face) for face in look.faces],
+            "faces": [asdict(face) | {"words": words_of(face)} for face in look.faces],
             "frames_per_s": look.frames_per_s,
             "latency_ms": look.latency_ms,
         }

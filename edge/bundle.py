@@ -14,7 +14,7 @@ from typing import IO
 from .calibration import Calibration, ErrorRate, Thresholds
 from .errors import ModelError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "model.json"
 FACE_DETECTOR = "face_detector.tflite"
 EXPLAIN = "explain.tflite"
@@ -50,7 +50,7 @@ class Bundle:
     backbone: str
     input_size_px: int
     margin_ratio: float
-    min_face_score: float
+    min_face_px: float
     pre_cropped: bool
     """Trained on pictures that were face crops already: no face is looked for."""
     face_detector: bytes
@@ -116,9 +116,13 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
     except ValueError as error:
         raise ModelError(f"{path}/{MANIFEST} is not JSON: {error}") from error
     try:
+        if manifest["format"] in range(1, FORMAT):
+            raise ModelError(
+                f"{path} has the older bundle format {manifest['format']}; export it again with: facetell export"
+            )
         if manifest["format"] != FORMAT:
             raise ModelError(
-                f"{path} has bundle format {manifest['format']!r}; this facetell reads {FORMAT}; upgrade it"
+                f"{path} has bundle format {manifest['format']!r}; this facetell reads {FORMAT}; upgrade facetell"
             )
         files = {name: manifest["files"][name] for name in PRECISIONS if name in manifest["files"]}
         if not files:
@@ -130,7 +134,7 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
             backbone=str(manifest["backbone"]),
             input_size_px=int(_number(manifest["input"]["size"], 16, 4096)),
             margin_ratio=_number(manifest["face"]["margin_ratio"], 0.5, 10),
-            min_face_score=_number(manifest["face"]["min_score"], 0, 1),
+            min_face_px=_number(manifest["face"]["min_face_px"], 1, 10_000),
             pre_cropped=manifest["face"].get("pre_cropped") is True,
             face_detector=_checked(path, read, manifest["face"]["file"], manifest["face"]["sha256"]),
             explainer=_checked(path, read, explain["file"], explain["sha256"]) if explain else None,

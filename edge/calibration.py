@@ -124,8 +124,10 @@ def fit_calibration(raw: np.ndarray, is_fake: np.ndarray) -> Calibration:
     return Calibration(temperature=1 / slope, bias=float(slope_bias[1]))
 
 
-def choose_thresholds(p_fake: Mapping[str, np.ndarray], is_fake: np.ndarray, sources: Sequence[str]) -> Thresholds:
-    """Choose thresholds from calibrated scores (N,) of validation faces by condition.
+def choose_thresholds(
+    p_fake: Mapping[str, np.ndarray], is_fake: np.ndarray, sources: Sequence[str], split: str = "validation"
+) -> Thresholds:
+    """Choose thresholds from calibrated scores (N,) of a split's faces by condition.
 
     Under no condition does any source break the stated shares. The upper threshold is never below 0.5 and the lower
     never above. Sources with fewer than 20 faces of a label have no say.
@@ -140,11 +142,11 @@ def choose_thresholds(p_fake: Mapping[str, np.ndarray], is_fake: np.ndarray, sou
         if len(fake) >= _MIN_FACES:
             lower, heard = min(lower, 1 - _beyond(1 - fake, MISSED_SHARE)), heard + 1
     words = (
-        f"at most {FALSE_ALARM_SHARE:.0%} of the real and {MISSED_SHARE:.0%} of the fake validation faces of any "
+        f"at most {FALSE_ALARM_SHARE:.0%} of the real and {MISSED_SHARE:.0%} of the fake {split} faces of any "
         f"source with at least {_MIN_FACES} of them fall on the wrong side ({', '.join(p_fake)})"
     )
     if not heard:
-        words = f"both 0.5, for no source has {_MIN_FACES} real or {_MIN_FACES} fake validation faces to choose them by"
+        words = f"both 0.5, for no source has {_MIN_FACES} real or {_MIN_FACES} fake {split} faces to choose them by"
     return Thresholds(real=round(lower, 7), fake=round(upper, 7), chosen_at=words)
 
 

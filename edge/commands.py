@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from .errors import SourceError, printable
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 PATH = click.Path(path_type=Path)
 PRECISION = click.Choice(["auto", "float32", "float16", "int8"])
 MODEL = click.option("--model", type=PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
+
+
+def small_faces(default: str) -> Callable[[_Command], _Command]:
+    """Return the option --small-faces, on or off; a command is given whether it is on."""
+    return click.option(
+        "--small-faces",
+        type=click.Choice(["on", "off"]),
+        default=default,
+        show_default=True,
+        callback=lambda ctx, param, value: value == "on",
+        help="Search parts of a picture for faces that are too small to be found in the whole.",
+    )
+
+
 SIGNALLED = 128
 """What is added to the number of the signal that ended a command, for its exit status."""
 
@@ -41,6 +57,7 @@ class NumberRange(click.FloatRange):
 @MODEL
 @click.option("--precision", type=PRECISION, default="auto", show_default=True)
 @click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below.")
+@small_faces("off")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but --jsonl.")
 def camera(
     source: str,
@@ -52,6 +69,7 @@ def camera(
     model: Path | None,
     precision: str,
     threshold: float | None,
+    small_faces: bool,
     quiet: bool,
 ) -> int:
     """Watch a camera: verdicts on the faces before it, live, until Ctrl-C."""
@@ -66,7 +84,8 @@ def camera(
     if save_fakes:
         check_writable(save_fakes / "a.jpg")
     with until_interrupted() as interrupted, silent_stderr():
-        detector = Detector(load_bundle(model or DEFAULT_BUNDLE), precision=precision, threshold=threshold)
+        bundle = load_bundle(model or DEFAULT_BUNDLE)
+        detector = Detector(bundle, precision=precision, threshold=threshold, small_faces=small_faces)
         with closing(Camera(source)) as opened, closing(open_view(view, host, port)) as shown:
             if not quiet:
                 click.echo(shown.greeting, err=True)
@@ -90,8 +109,9 @@ def camera(
 @click.argument("image", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="The picture to write, a .png or .jpg; must be new.")
 @MODEL
-def explain(image: Path, output: Path, model: Path | None) -> None:
-    """Show where in each face of a picture the network looked."""
+@small_faces("on")
+def explain(image: Path, output: Path, model: Path | None, small_faces: bool) -> None:
+    """Show where in each face of a picture, the 20 most suspicious at most, the network looked."""
     from .bundle import DEFAULT_BUNDLE, load_bundle
     from .detector import Detector
     from .explain import MEANING, Explainer
@@ -101,7 +121,7 @@ def explain(image: Path, output: Path, model: Path | None) -> None:
     if output.exists():
         raise SourceError(f"{output} exists already; choose another file with -o")
     with silent_stderr():
-        explainer = Explainer(Detector(load_bundle(model or DEFAULT_BUNDLE)))
+        explainer = Explainer(Detector(load_bundle(model or DEFAULT_BUNDLE), small_faces=small_faces))
         write_image(explainer.sheet_of(image), output)
     click.echo(MEANING)
 

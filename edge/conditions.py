@@ -7,7 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .faces import crop_face
+from .cut import cut_square
+from .faces import Square
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -45,21 +46,15 @@ _CLOSER_SHARE = 0.05
 _SAVED_AGAIN_QUALITY = 75
 
 
-def variations(image: np.ndarray, seen: np.ndarray, square: tuple[float, float, float]) -> list[np.ndarray]:
+def variations(image: np.ndarray, seen: np.ndarray, square: Square) -> list[np.ndarray]:
     """Return four (S, S, 3) views that show a person the same as seen, the crop of a square of image; uint8 RGB.
 
     Mirrored, saved again as JPEG, and the two squares a twentieth smaller in the upper left and the lower right corner:
-    moved one way and the other, and nowhere beyond the picture's edge. square is centre x, centre y and side in pixels.
+    moved one way and the other, and nowhere beyond the square.
     """
-    x, y, side = square
-    half, shift = side * (1 - _CLOSER_SHARE) / 2, side * _CLOSER_SHARE / 2
-    moved = [
-        crop_face(
-            image,
-            (x + by - half, y + by - half, x + by + half, y + by + half),
-            size_px=seen.shape[0],
-            margin_ratio=1,
-        )
-        for by in (-shift, shift)
-    ]
+    side_px = square.side_px * (1 - _CLOSER_SHARE)
+    moved = []
+    for centre_px in (side_px / 2, square.side_px - side_px / 2):
+        x, y = square.place(np.array([centre_px, centre_px])).tolist()
+        moved.append(cut_square(image, Square(x, y, side_px, square.roll_degrees), size_px=seen.shape[0]))
     return [np.ascontiguousarray(seen[:, ::-1]), jpeg(seen, _SAVED_AGAIN_QUALITY), *moved]

@@ -13,10 +13,12 @@ from .images import read_image
 from .manifest import Record
 
 CROP_SETTINGS = "crop.json"
-MIN_FACE_SCORE = 0.5
-MARGIN_RATIO = 1.0
-"""Side of the network's square over the longer side of the face box: brows to chin and both cheeks, no background. Sets
-of tight crops have no more to give, and every set must be framed alike."""
+MARGIN_RATIO = 1.5
+"""Side of the network's square over the longer side of the face box: hair, ears and some background, for swaps join at
+the outline (docs/recipe.md)."""
+
+MIN_FACE_PX = 48.0
+"""Longer side of the smallest face box that can be judged (docs/recipe.md)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class CropSettings:
     input_size_px: int = 224
     """The network's input; stored crops are a seventh larger."""
     margin_ratio: float = MARGIN_RATIO
-    min_face_score: float = MIN_FACE_SCORE
+    min_face_px: float = MIN_FACE_PX
     faces: str = "largest"
     """largest or all."""
     pre_cropped: bool = False

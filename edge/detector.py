@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .blazeface import BlazeFace
 from .bundle import Bundle
 from .calibration import Thresholds
 from .conditions import variations
+from .cut import centre, crop_face, face_square, resize_face, saved_size_px
 from .errors import ImageError, ModelError
-from .faces import Box, Face, FaceFinder, centre, crop_face, face_square, resize_face, saved_size_px
+from .faces import Box, Face, Square
+from .finder import HINT_SCORE, FaceFinder, is_sure
 from .images import MAX_MEGAPIXELS, REDUCTIONS, Picture
 from .latency import fastest_precision
-from .results import FaceResult, FileResult, gravest_first
+from .results import DECIDING, Doubt, FaceResult, FileResult, decided, suspicion
 from .runtime import TFLiteModel
 
 _LIKELY_FACE_SHARE = 0.3
@@ -38,6 +42,7 @@ class Detector:
         threshold: float | None = None,
         pre_cropped: bool = False,
         careful: bool = False,
+        small_faces: bool = True,
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         """Set up a bundle's models.
@@ -47,13 +52,14 @@ class Detector:
         threshold, if given, replaces the bundle's two by one: fake at or above it, real below. With pre_cropped, or a
         bundle that was trained so, every picture is taken for one face crop and no face is looked for. When careful,
         mild variations of each face are scored, too: p_fake is their mean, and where verdicts differ it is uncertain.
+        With small_faces, parts of a picture are searched where faces that can be judged may be missed in the whole.
 
         Raises ModelError or RuntimeMissingError when the models cannot be run here.
         """
         classifier = bundle.classifier(fastest_precision(bundle, runtime) if precision == "auto" else precision)
         self.bundle, self._pre_cropped = bundle, pre_cropped or bundle.pre_cropped
-        self._careful, self.max_megapixels = careful, max_megapixels
-        self.finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score, runtime=runtime)
+        self._careful, self._small_faces, self.max_megapixels = careful, small_faces, max_megapixels
+        self.finder = FaceFinder(BlazeFace(bundle.face_detector, min_score=HINT_SCORE, runtime=runtime))
         self.classifier = TFLiteModel(classifier.content, runtime)
         size = bundle.input_size_px
         if self.classifier.input_shape != (1, size, size, 3) or self.classifier.output_shapes != [(1, 2)]:
@@ -79,12 +85,13 @@ class Detector:
             threshold=threshold,
             pre_cropped=pre_cropped,
             careful=careful,
+            small_faces=small_faces,
             max_megapixels=max_megapixels,
         )
         """Makes one more of the same, for another thread."""
 
     def detect(self, image: np.ndarray) -> list[FaceResult]:
-        """Return the faces of a (H, W, 3) uint8 RGB picture, the most suspicious first."""
+        """Return the faces of a (H, W, 3) uint8 RGB picture: those that may decide first, the most suspicious first."""
         return self.judge(image, self._find(image))
 
     def score(self, crop: np.ndarray) -> float:
@@ -119,9 +126,7 @@ class Detector:
         return FileResult(
             path=str(path),
             status="ok",
-            verdict=faces[0].verdict if faces else "no_face",
-            p_fake=faces[0].p_fake if faces else None,
-            faces=faces,
+            **decided(faces),
             width=picture.width_px,
             height=picture.height_px,
             latency_ms=round((time.perf_counter() - started) * 1000, 2),
@@ -139,55 +144,80 @@ class Detector:
             return image, self._find(image)
         first = _reduction(shorter_px * _LIKELY_FACE_SHARE / size)
         image = picture.decode(first)
-        faces = self._find(image)
         shown = picture.width_px / image.shape[1]
-        smallest_px = min((self.square(image, face.box_xyxy)[2] for face in faces), default=math.inf) * shown
+        faces = self._find(image, shown)
+        deciding = [face for face in faces if self._doubt(face, shown) in DECIDING]
+        smallest_px = min((self.square(image, face.box_xyxy).side_px for face in deciding), default=math.inf) * shown
         if shown == 1 or _reduction(smallest_px / size) >= first:
             return image, faces
         sharper = picture.decode(_reduction(smallest_px / size))
         return sharper, [face.scaled(sharper.shape[1] / image.shape[1]) for face in faces]
 
-    def _find(self, image: np.ndarray) -> list[Face]:
+    def _find(self, image: np.ndarray, shown: float = 1) -> list[Face]:
+        """Return the faces in a picture that is shown times smaller than the original."""
         height, width = image.shape[:2]
-        return [Face((0.0, 0.0, float(width), float(height)), 1.0)] if self._pre_cropped else self.finder.find(image)
+        if self._pre_cropped:
+            return [Face((0.0, 0.0, float(width), float(height)), 1.0)]
+        return self.finder.find(image, smallest_px=self.bundle.min_face_px / shown if self._small_faces else None)
 
     def judge(self, image: np.ndarray, faces: list[Face], scale: float = 1) -> list[FaceResult]:
-        """Return the verdicts on faces of a (H, W, 3) uint8 RGB picture, gravest first, boxes enlarged by scale."""
-        results = [self._judge(image, face, scale) for face in faces]
-        return gravest_first(results)
+        """Return the verdicts on faces of a (H, W, 3) uint8 RGB picture, sorted as by detect, boxes enlarged by scale.
+
+        scale is how many pixels of the original picture there are for one of image.
+        """
+        return sorted((self._judge(image, face, scale) for face in faces), key=suspicion, reverse=True)
 
     def _judge(self, image: np.ndarray, face: Face, scale: float) -> FaceResult:
-        crop = self.crop(image, face.box_xyxy)
-        views = [crop, *variations(image, crop, self.square(image, face.box_xyxy))] if self._careful else [crop]
-        scores = [round(self.score(view), 6) for view in views]
+        doubt, roll_degrees = self._doubt(face, scale), round(face.roll_degrees, 2)
+        scores = [] if doubt == "too_small" else self._scores(image, face.box_xyxy, roll_degrees)
         verdicts = {self.verdict(p_fake) for p_fake in scores}
         x_min, y_min, x_max, y_max = (round(edge * scale, 2) for edge in face.box_xyxy)
         return FaceResult(
             box_xyxy=(x_min, y_min, x_max, y_max),
             score=round(face.score, 4),
-            p_fake=round(float(np.mean(scores)), 6),
-            verdict=verdicts.pop() if len(verdicts) == 1 else "uncertain",
+            p_fake=round(float(np.mean(scores)), 6) if scores else None,
+            verdict=verdicts.pop() if len(verdicts) == 1 and doubt is None else "uncertain",
+            roll_degrees=roll_degrees,
+            doubt=doubt,
         )
 
-    def crop(self, image: np.ndarray, box_xyxy: Box) -> np.ndarray:
+    def _doubt(self, face: Face, scale: float) -> Doubt | None:
+        if self._pre_cropped:
+            return None
+        if not is_sure(face):
+            return "may_not_be_a_face"
+        if face.size_px * scale < self.bundle.min_face_px:
+            return "too_small"
+        return None if face.is_frontal else "not_frontal"
+
+    def _scores(self, image: np.ndarray, box_xyxy: Box, roll_degrees: float) -> list[float]:
+        crop = self.crop(image, box_xyxy, roll_degrees)
+        views = [crop]
+        if self._careful:
+            views += variations(image, crop, self.square(image, box_xyxy, roll_degrees))
+        return [round(self.score(view), 6) for view in views]
+
+    def crop(self, image: np.ndarray, box_xyxy: Box, roll_degrees: float = 0.0) -> np.ndarray:
         """Return what is scored of a face in a (H, W, 3) uint8 RGB picture: (S, S, 3) uint8 RGB of the input size."""
         size = self.bundle.input_size_px
         if self._pre_cropped:
             return centre(resize_face(image, size_px=saved_size_px(size)), size)
-        return crop_face(image, box_xyxy, size_px=size, margin_ratio=self.bundle.margin_ratio)
+        margin_ratio = self.bundle.margin_ratio
+        return crop_face(image, box_xyxy, size_px=size, margin_ratio=margin_ratio, roll_degrees=roll_degrees)
 
-    def square(self, image: np.ndarray, box_xyxy: Box) -> tuple[float, float, float]:
-        """Return centre x, centre y and side, in pixels, of what is scored of a face."""
+    def square(self, image: np.ndarray, box_xyxy: Box, roll_degrees: float = 0.0) -> Square:
+        """Return the square of a (H, W, 3) picture that is scored of a face."""
         if not self._pre_cropped:
-            return face_square(image, box_xyxy, margin_ratio=self.bundle.margin_ratio)
-        x, y, side = face_square(image, box_xyxy, margin_ratio=1)
+            return face_square(image, box_xyxy, margin_ratio=self.bundle.margin_ratio, roll_degrees=roll_degrees)
+        whole = face_square(image, box_xyxy, margin_ratio=1)
         size = self.bundle.input_size_px
-        return x, y, side * size / saved_size_px(size)
+        return replace(whole, side_px=whole.side_px * size / saved_size_px(size))
 
     def _rule(self) -> str:
         """Return what besides the model decides a verdict."""
         numbers = f"fake from {self._thresholds.fake:.6g}, real up to {self._thresholds.real:.6g}"
         flags = (", careful" * self._careful) + (", pre-cropped" * self._pre_cropped)
+        flags += ", small faces off" * (not self._small_faces)
         limit = f", up to {self.max_megapixels:g} megapixels" * (self.max_megapixels != MAX_MEGAPIXELS)
         return numbers + flags + limit
 

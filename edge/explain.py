@@ -11,17 +11,20 @@ import numpy as np
 
 from .bundle import EXPLAIN
 from .detector import Detector
-from .draw import COLOURS, draw_face, draw_line
+from .draw import COLOURS, draw_line
 from .errors import ImageError, ModelError
 from .files import unused
 from .images import Picture, write_image
-from .results import FaceResult, FileResult, VideoResult
+from .results import DOUBTS, FaceResult, FileResult, VideoResult
 from .runtime import TFLiteModel
 
 MEANING = (
     "Orange speaks for a fake, blue for a real face; what all places say adds up to the score. It shows where the "
     "network looked, coarsely, and not what was changed or why."
 )
+
+MAX_SHEET_FACES = 20
+"""More would make a picture that no JPEG holds."""
 
 _FULL_EVIDENCE = 20.0  # log-odds at which a place is painted as strongly as any
 _OPACITY = 0.7
@@ -62,30 +65,24 @@ class Explainer:
         (by_kind,) = (output[0] for output in self._model.run(crop[np.newaxis]) if output.ndim == 4)
         return by_kind[..., by_kind.mean(axis=(0, 1)).argmax()]
 
-    def painted(self, image: np.ndarray, faces: Sequence[FaceResult]) -> np.ndarray:
-        """Return a (H, W, 3) uint8 RGB picture with the evidence laid over each face, its frame and its verdict."""
-        painted = image.copy()
-        for face in faces:
-            x, y, side = self._detector.square(image, face.box_xyxy)
-            left, top, size = round(x - side / 2), round(y - side / 2), max(round(side), 1)
-            under = painted[max(top, 0) : top + size, max(left, 0) : left + size]
-            heat = self.evidence(self._detector.crop(image, face.box_xyxy))
-            under[:] = _laid_over(under, heat)
-        for face in faces:
-            draw_face(painted, face.box_xyxy, face.verdict, face.p_fake)
-        return painted
-
     def sheet_of(self, path: Path) -> np.ndarray:
-        """Return the sheet of a picture file as scan_file sees it; raises ImageError when it has no face to be seen."""
-        image, found = self._detector.read(Picture(path, max_megapixels=self._detector.max_megapixels))
-        if not found:
-            raise ImageError(f"no face was found in {path}")
-        return self.sheet(image, self._detector.judge(image, found))
+        """Return the sheet of a picture file as scan_file sees it; raises ImageError where no face is scored."""
+        picture = Picture(path, max_megapixels=self._detector.max_megapixels)
+        image, found = self._detector.read(picture)
+        shown = picture.width_px / image.shape[1]
+        faces = [face.scaled(1 / shown) for face in self._detector.judge(image, found, shown)]
+        if all(face.p_fake is None for face in faces):
+            raise ImageError(f"no face that can be judged was found in {path}")
+        return self.sheet(image, faces)
 
     def sheet(self, image: np.ndarray, faces: Sequence[FaceResult]) -> np.ndarray:
-        """Return a (H, W, 3) uint8 RGB page: a row for each face, what the network saw and the evidence in it."""
-        crops = [self._detector.crop(image, face.box_xyxy) for face in faces]
-        return draw_sheet(faces, crops, [self.evidence(crop) for crop in crops])
+        """Return a (H, W, 3) uint8 RGB page: a row for each face with a score, what the network saw and its evidence.
+
+        It has the first MAX_SHEET_FACES of them, and must have one.
+        """
+        scored = [face for face in faces if face.p_fake is not None][:MAX_SHEET_FACES]
+        crops = [self._detector.crop(image, face.box_xyxy, face.roll_degrees) for face in scored]
+        return draw_sheet(scored, crops, [self.evidence(crop) for crop in crops])
 
 
 def draw_sheet(faces: Sequence[FaceResult], crops: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> np.ndarray:
@@ -94,7 +91,8 @@ def draw_sheet(faces: Sequence[FaceResult], crops: Sequence[np.ndarray], evidenc
     for face, crop, heat in zip(faces, crops, evidence, strict=True):
         seen = cv2.resize(crop, (_PANEL_PX, _PANEL_PX), interpolation=cv2.INTER_CUBIC)
         painted = _laid_over(seen, heat)
-        draw_line(seen, f"{face.verdict}, p(fake) {face.p_fake:.2f}", COLOURS[face.verdict])
+        said = DOUBTS[face.doubt] if face.doubt else face.verdict
+        draw_line(seen, f"{said}, p(fake) {face.p_fake:.2f}", COLOURS[face.verdict])
         gap = np.full((_PANEL_PX, _GAP_PX, 3), 255, np.uint8)
         rows += [np.hstack([seen, gap, painted]), np.full((_GAP_PX, 2 * _PANEL_PX + _GAP_PX, 3), 255, np.uint8)]
     return np.vstack(rows[:-1])

@@ -14,10 +14,10 @@ import numpy as np
 
 from .camera import Camera, Frame
 from .detector import Detector
-from .draw import draw_face, draw_line
+from .draw import draw_faces, draw_line
 from .faces import Box
 from .images import write_image
-from .results import FaceResult
+from .results import DOUBTS, Doubt, FaceResult
 from .tracks import MAX_GAP_S, Track, Tracker
 
 _KEEP = 30  # sightings that a face's score is the mean of
@@ -29,14 +29,12 @@ _MISSED_LOOKS = 2.5  # that a face may be away for on a machine that needs long 
 _FROZEN_S = 2.0  # how old the newest frame may be before it says nothing of what is there now
 
 
-@dataclass(frozen=True)
-class LiveFace:
-    """A face as it is shown: its track's number, box in pixels, smoothed p_fake and steady verdict."""
+@dataclass(frozen=True, kw_only=True)
+class LiveFace(FaceResult):
+    """A face as it is shown: its place in the newest frame, with smoothed p_fake, steady verdict and doubt."""
 
     track: int
-    box_xyxy: Box
-    p_fake: float
-    verdict: str
+    """Number of the face, from 1."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,9 @@ class Event:
     """appeared, verdict or left."""
     track: int
     verdict: str
-    p_fake: float
+    p_fake: float | None
     box_xyxy: Box
+    doubt: Doubt | None
 
 
 @dataclass(frozen=True)
@@ -107,12 +106,16 @@ class Watcher:
         for track, face in zip(self._tracker.update(time_s, found), found, strict=True):
             is_new = track not in self._steady
             steady = self._steady.setdefault(track, Steady())
-            enough = len(track.sightings) >= _MIN_SIGHTINGS
-            changed = steady.update(self._verdict(track.p_fake) if enough else "uncertain", time_s)
-            faces.append(LiveFace(track.number, face.box_xyxy, round(track.p_fake, 4), steady.verdict))
+            changed = steady.update(self._verdict_on(track), time_s)
+            faces.append(_shown(track, face, steady.verdict))
             if is_new or changed:
                 events.append(_event("appeared" if is_new else "verdict", faces[-1]))
         return faces, events + self.leave(time_s)
+
+    def _verdict_on(self, track: Track) -> str:
+        if track.p_fake is None or track.doubt or len(track.counted) < _MIN_SIGHTINGS:
+            return "uncertain"
+        return self._verdict(track.p_fake)
 
     def leave(self, time_s: float) -> list[Event]:
         """Return which faces have been away for so long that they are gone."""
@@ -120,8 +123,7 @@ class Watcher:
         gone = [track for track in self._steady if track not in self._tracker.tracks]
         events = []
         for track in gone:
-            last = track.sightings[-1].face
-            face = LiveFace(track.number, last.box_xyxy, round(track.p_fake, 4), self._steady.pop(track).verdict)
+            face = _shown(track, track.sightings[-1].face, self._steady.pop(track).verdict)
             events.append(_event("left", face))
         return events
 
@@ -159,8 +161,7 @@ def drawn(look: Look) -> np.ndarray:
         draw_line(image, "the camera gives no picture; waiting for it to come back")
         return image
     image = look.image.copy()
-    for face in look.faces:
-        draw_face(image, face.box_xyxy, face.verdict, face.p_fake)
+    draw_faces(image, look.faces)
     draw_line(image, f"{look.frames_per_s:.0f} frames/s, {look.latency_ms:.0f} ms; evidence, not proof")
     return image
 
@@ -184,13 +185,25 @@ def as_line(event: Event) -> str:
 def in_words(event: Event) -> str:
     """Return an event as a line for people, in local time."""
     when = datetime.fromisoformat(event.time).astimezone().strftime("%H:%M:%S")
-    what = {"appeared": "appeared", "verdict": f"{event.verdict} {event.p_fake:.2f}", "left": "left"}[event.event]
-    return f"{when}  face {event.track}: {what}"
+    said = DOUBTS[event.doubt] if event.doubt else f"{event.verdict} {event.p_fake:.2f}"
+    return f"{when}  face {event.track}: {said if event.event == 'verdict' else event.event}"
+
+
+def _shown(track: Track, face: FaceResult, verdict: str) -> LiveFace:
+    return LiveFace(
+        box_xyxy=face.box_xyxy,
+        score=face.score,
+        p_fake=None if track.p_fake is None else round(track.p_fake, 4),
+        verdict="uncertain" if track.doubt else verdict,
+        roll_degrees=face.roll_degrees,
+        doubt=track.doubt,
+        track=track.number,
+    )
 
 
 def _event(event: str, face: LiveFace) -> Event:
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return Event(now, event, face.track, face.verdict, face.p_fake, face.box_xyxy)
+    return Event(now, event, face.track, face.verdict, face.p_fake, face.box_xyxy, face.doubt)
 
 
 def _averaged(before: float, now: float) -> float:

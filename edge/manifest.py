@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ SKIPPED = "skipped.csv"
 LABELS = ("real", "fake")
 SPLITS = ("train", "validation", "test")
 EXCLUDED = "excluded"
+RESERVED = "reserved"
+"""Of whole sources that no training sees: they choose its best epoch, its calibration and its thresholds."""
+STRICTNESS = (*SPLITS, RESERVED)
+"""What a picture that belongs to two of them is taken for: the later one."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,16 @@ class Record:
     group: str
     """Pictures of one group (a person, a video) never stand in two splits."""
     split: str
-    """train, validation or test; empty while undecided; excluded where a stated split would leak."""
+    """train, validation or test; empty while undecided; excluded where a stated split would leak; reserved."""
     sha256: str
     """Of the raw picture's bytes, here and in every later stage."""
     width: int
     height: int
     stated_split: str = ""
     """The split that the source itself states, if any; split respects it."""
+    room_ratio: float = 0.0
+    """Side of a face crop over the longer side of the face's box, less than wanted where the picture had no more; 0 for
+    a raw picture."""
 
     @property
     def is_fake(self) -> bool:
@@ -57,7 +64,7 @@ def has_manifest(folder: Path) -> bool:
     """Whether a folder has a manifest.csv of ours; raw data sets may have one of their own making."""
     try:
         with (folder / MANIFEST).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return set(_COLUMNS[:-1]) <= set(next(csv.reader(file), ()))
+            return set(_COLUMNS[:-2]) <= set(next(csv.reader(file), ()))
     except (OSError, csv.Error):
         return False
 
@@ -73,7 +80,7 @@ def read_manifest(folder: Path, name: str = MANIFEST) -> list[Record]:
         raise DatasetError(f"{folder} has no {name}; make it with facetell merge or crop") from error
     except (OSError, csv.Error) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
-    if missing := [name for name in _COLUMNS[:-1] if name not in columns]:
+    if missing := [name for name in _COLUMNS[:-2] if name not in columns]:
         raise DatasetError(f"{path} is not a manifest: it lacks the columns {', '.join(missing)}")
     if not rows:
         raise DatasetError(f"{path} lists no pictures; make it again with facetell merge or crop")
@@ -108,9 +115,18 @@ def select(records: Iterable[Record], split: str) -> list[Record]:
     return chosen
 
 
-def without_fakes(records: Iterable[Record], sources: Sequence[str]) -> list[Record]:
-    """Return the records less the fakes of some sources, as a training that leaves them out sees them."""
-    return [record for record in records if not (record.is_fake and record.source in sources)]
+def deciding(records: Sequence[Record]) -> list[Record]:
+    """Return the records that choose epoch, calibration and thresholds: the reserved ones, else the validation split.
+
+    Raises DatasetError when they lack real or fake pictures.
+    """
+    reserved = [record for record in records if record.split == RESERVED]
+    return reserved if {record.label for record in reserved} == set(LABELS) else select(records, "validation")
+
+
+def without_sources(records: Iterable[Record], sources: Collection[str]) -> list[Record]:
+    """Return the records less those of some sources, as a training that leaves them out sees them."""
+    return [record for record in records if record.source not in sources]
 
 
 def balanced_sample(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
@@ -139,12 +155,15 @@ def _record(row: dict[str, str], where: str) -> Record:
     try:
         values: dict[str, Any] = {name: row.get(name) or "" for name in _COLUMNS}
         values.update(width=int(row["width"] or ""), height=int(row["height"] or ""))
+        values["room_ratio"] = float(row.get("room_ratio") or 0)
         record = Record(**values)
     except ValueError as error:
-        raise DatasetError(f"{where}: width and height must be whole numbers") from error
+        raise DatasetError(f"{where}: width, height and room_ratio must be numbers") from error
+    if not 0 <= record.room_ratio <= 100:
+        raise DatasetError(f"{where}: the room_ratio is {record.room_ratio}, wanted 0 to 100")
     if record.label not in LABELS:
         raise DatasetError(f"{where}: the label is {record.label!r}, wanted real or fake")
-    if record.split not in (*SPLITS, EXCLUDED, "") or record.stated_split not in (*SPLITS, ""):
+    if record.split not in (*STRICTNESS, EXCLUDED, "") or record.stated_split not in (*SPLITS, ""):
         raise DatasetError(f"{where}: the split is {record.split!r}, wanted one of {', '.join(SPLITS)}")
     if Path(record.path).is_absolute() or ".." in Path(record.path).parts or "\0" in record.path:
         raise DatasetError(f"{where}: the path {record.path!r} leaves the folder")

@@ -8,15 +8,28 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, Literal, TextIO
 
 from .errors import SourceError, printable
 from .faces import Box
 from .tables import spreadsheet_safe
 
-_SUSPICION = ("real", "uncertain", "fake")  # the gravest last
+_ROW_START = b'{"path": "'
+_SUSPICION = ("real", "uncertain", "fake")  # the most suspicious last
+
+Doubt = Literal["may_not_be_a_face", "too_small", "not_frontal"]
+
+DOUBTS: dict[Doubt, str] = {
+    "may_not_be_a_face": "may not be a face",
+    "too_small": "too small to judge",
+    "not_frontal": "turned away or partly hidden",
+}
+"""Why a face is not judged like others, in words. The first that applies is given."""
+
+DECIDING: tuple[Doubt | None, ...] = (None, "not_frontal")
+"""With no other doubt may a face decide a file's verdict."""
 
 FORMATS = ("table", "csv", "json", "jsonl")
 VERDICTS = ("real", "fake", "uncertain", "no_face", "error")
@@ -24,9 +37,11 @@ COLOURS = {"real": "blue", "fake": "bold dark_orange", "uncertain": "yellow", "n
 
 CSV_COLUMNS = (
     *("path", "status", "verdict", "p_fake", "face", "face_verdict", "face_p_fake", "face_score"),
-    *("x_min", "y_min", "x_max", "y_max", "start_s", "end_s", "best_s", "frames"),
+    *("x_min", "y_min", "x_max", "y_max", "roll_degrees", "doubt", "start_s", "end_s", "best_s", "frames"),
+    *("deciding_face", "too_small", "doubtful"),
     *("width", "height", "duration_s", "fps", "model", "precision", "rule", "latency_ms", "error"),
 )
+"""face and deciding_face count from 1."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +50,28 @@ class FaceResult:
 
     box_xyxy: Box
     score: float
-    p_fake: float
+    p_fake: float | None
+    """None where the face is too small to judge."""
     verdict: str
+    roll_degrees: float = 0.0
+    """How far the face is turned clockwise; it is turned upright by as much before it is scored."""
+    doubt: Doubt | None = None
+    """Where there is one, the verdict is uncertain."""
+
+    @property
+    def may_decide(self) -> bool:
+        """Whether a file's verdict may be that of this face."""
+        return self.doubt in DECIDING
+
+    def scaled(self, factor: float) -> FaceResult:
+        """Return the same face in a picture that is enlarged by factor."""
+        x_min, y_min, x_max, y_max = (edge * factor for edge in self.box_xyxy)
+        return replace(self, box_xyxy=(x_min, y_min, x_max, y_max))
 
 
-_ROW_START = b'{"path": "'
-_Face = TypeVar("_Face", bound=FaceResult)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrackResult(FaceResult):
-    """One face of a video: p_fake and verdict over all frames it was seen in, box and score in the best of them."""
+    """One face of a video: p_fake and verdict over all frames it was seen in, the rest in the best of them."""
 
     start_s: float
     end_s: float
@@ -53,9 +79,24 @@ class TrackResult(FaceResult):
     frames: int
 
 
-def gravest_first(faces: Iterable[_Face]) -> list[_Face]:
-    """Return faces, the most suspicious first."""
-    return sorted(faces, key=lambda face: (_SUSPICION.index(face.verdict), face.p_fake), reverse=True)
+def suspicion(face: FaceResult) -> tuple[bool, int, float]:
+    """Return what is higher the more suspicious a face is, and lowest for those that may not decide."""
+    return face.may_decide, _SUSPICION.index(face.verdict), -1 if face.p_fake is None else face.p_fake
+
+
+def decided(faces: Iterable[FaceResult]) -> dict[str, Any]:
+    """Return what a FileResult says of its faces, the most suspicious first, and by the first of them."""
+    ordered = sorted(faces, key=suspicion, reverse=True)
+    decides = bool(ordered) and ordered[0].may_decide
+    doubts = Counter(face.doubt for face in ordered)
+    return {
+        "verdict": ordered[0].verdict if decides else "no_face",
+        "p_fake": ordered[0].p_fake if decides else None,
+        "faces": ordered,
+        "deciding_face": 0 if decides else None,
+        "too_small": doubts["too_small"],
+        "doubtful": doubts["may_not_be_a_face"],
+    }
 
 
 @dataclass(frozen=True)
@@ -67,6 +108,13 @@ class FileResult:
     verdict: str
     p_fake: float | None = None
     faces: Sequence[FaceResult] = ()
+    """Those that may decide first, the most suspicious of them at the head."""
+    deciding_face: int | None = None
+    """Index of the face whose verdict is the file's; None where no face may decide."""
+    too_small: int = 0
+    """Faces that are too small to judge."""
+    doubtful: int = 0
+    """Faces that may not be faces."""
     width: int | None = None
     height: int | None = None
     model: str = ""
@@ -75,6 +123,17 @@ class FileResult:
     """What besides the model decides: the thresholds, and whether careful or pre-cropped."""
     latency_ms: float | None = None
     error: str | None = None
+
+
+def not_judged(result: FileResult) -> str:
+    """Return how many faces of a file may not decide, and why, in words; empty where all may."""
+    small, doubtful = result.too_small, result.doubtful
+    counts = [f"{small} face{'s' * (small > 1)} too small to judge"] if small else []
+    if doubtful:
+        counts.append(
+            f"{doubtful} detection{'s' * (doubtful > 1)} that may not be {'faces' if doubtful > 1 else 'a face'}"
+        )
+    return ", ".join(counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +230,18 @@ def _write_table(results: Iterable[FileResult], file: TextIO) -> None:
     for result in results:
         lines = Text(head)
         latency = "" if result.latency_ms is None else f"{result.latency_ms:.0f}"
-        name = printable(result.path) + (f": {printable(result.error)}" if result.error else "")
-        rows = [(face.verdict, f"{face.p_fake:.2f}", _place(face)) for face in result.faces]
-        for verdict, p_fake, place in rows or [(result.verdict, "", "")]:
+        name, notes = printable(result.path), [result.error, not_judged(result)]
+        # There may be a hundred faces that do not decide: they are counted behind the file's name.
+        deciding = [face for face in result.faces if face.may_decide]
+        rows = [
+            (face.verdict, f"{face.p_fake:.2f}", _place(face), face.doubt and DOUBTS[face.doubt]) for face in deciding
+        ]
+        for verdict, p_fake, place, doubt in rows or [(result.verdict, "", "", None)]:
+            said = ", ".join(printable(note) for note in (doubt, *notes) if note)
+            last = ": ".join(part for part in (name, said) if part)
             lines.append(f"{verdict.replace('_', ' '):<9}", COLOURS[verdict])
-            lines.append(f"  {p_fake:>7}  {place:<27}  {latency:>5}  {name}".rstrip() + "\n")
-            latency = name = ""
+            lines.append(f"  {p_fake:>7}  {place:<27}  {latency:>5}  {last}".rstrip() + "\n")
+            latency, name, notes = "", "", []
         console.print(lines, end="")
         head = ""
 
@@ -205,6 +270,8 @@ def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
             head = False
         values = asdict(result)
         faces = values.pop("faces")
+        if result.deciding_face is not None:
+            values["deciding_face"] = result.deciding_face + 1
         values |= {name: spreadsheet_safe(values[name] or "") for name in ("path", "error", "model", "rule")}
         for number, face in enumerate(faces, start=1):
             box = dict(zip(("x_min", "y_min", "x_max", "y_max"), face.pop("box_xyxy"), strict=True))

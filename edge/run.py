@@ -13,7 +13,7 @@ from .calibration import Calibration, Thresholds
 from .crops import read_crop_settings
 from .errors import DatasetError
 from .files import write_text
-from .manifest import Record, read_manifest
+from .manifest import LABELS, RESERVED, Record, read_manifest
 
 RUN_FILE = "run.json"
 MODEL_FILE = "model.keras"
@@ -31,17 +31,23 @@ class Run:
     split_sha256: str
     input_size_px: int
     margin_ratio: float
-    min_face_score: float
+    min_face_px: float
     pre_cropped: bool
     calibration: Calibration
-    """Fitted on the validation split."""
     thresholds: Thresholds
     validation_auc: float
+    """Of the pictures that chose epoch, calibration and thresholds (chosen_by)."""
     pictures: dict[str, int]
     """'source label split' -> number of crops."""
     arguments: dict[str, Any]
     """Of the training, the seed among them."""
     versions: dict[str, str]
+
+    @property
+    def chosen_by(self) -> str:
+        """The split of the pictures that chose epoch, calibration and thresholds: reserved or validation."""
+        known = (key.rsplit(" ", 2) for key in self.pictures)
+        return RESERVED if {label for _, label, split in known if split == RESERVED} == set(LABELS) else "validation"
 
     def write(self, folder: Path) -> None:
         """Write folder/run.json."""

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import click
 
-from .commands import MODEL, PATH, PRECISION, SIGNALLED, NumberRange, until_interrupted
+from .commands import MODEL, PATH, PRECISION, SIGNALLED, NumberRange, small_faces, until_interrupted
 from .errors import SourceError
 
 _DASH = Path("-")
@@ -53,6 +53,7 @@ def _not_empty(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...
 @click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
 @click.option("--careful", is_flag=True, help="Score mild variations of each face, too: uncertain where they differ.")
+@small_faces("on")
 @click.option(
     "--max-megapixels",
     type=NumberRange(0, 1000, min_open=True),
@@ -88,6 +89,7 @@ def scan(
     threshold: float | None,
     pre_cropped: bool,
     careful: bool,
+    small_faces: bool,
     max_megapixels: float,
     format_: str | None,
     output: Path | None,
@@ -159,6 +161,7 @@ def scan(
             threshold=threshold,
             pre_cropped=pre_cropped,
             careful=careful,
+            small_faces=small_faces,
             max_megapixels=max_megapixels,
         )
         done, failed = finished(before, detector.signed | {"fps": fps}) if before else (set(), 0)

@@ -10,7 +10,7 @@ import numpy as np
 from .calibration import Calibration, Thresholds, choose_thresholds, fit_calibration
 from .conditions import CONDITIONS, THRESHOLD_CONDITIONS
 from .crops import read_crop
-from .faces import centre
+from .cut import centre
 from .manifest import Record
 
 _BATCH = 64
@@ -37,12 +37,12 @@ def score_crops(
 
 
 def calibrate(
-    predict: Predict, crops: Path, validation: Sequence[Record], size_px: int
+    predict: Predict, crops: Path, records: Sequence[Record], size_px: int
 ) -> tuple[np.ndarray, Calibration, Thresholds]:
-    """Return raw p_fake (N,) of clean validation crops, its calibration, and thresholds for THRESHOLD_CONDITIONS."""
-    labels = np.array([record.is_fake for record in validation])
-    raw = {name: score_crops(predict, crops, validation, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
+    """Return raw p_fake (N,) of one split's clean crops, its calibration, and thresholds for THRESHOLD_CONDITIONS."""
+    labels = np.array([record.is_fake for record in records])
+    raw = {name: score_crops(predict, crops, records, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
     calibration = fit_calibration(raw["clean"], labels)
     p_fake = {name: calibration.apply(scores) for name, scores in raw.items()}
-    thresholds = choose_thresholds(p_fake, labels, [record.source for record in validation])
+    thresholds = choose_thresholds(p_fake, labels, [record.source for record in records], records[0].split)
     return raw["clean"], calibration, thresholds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
@@ -10,7 +11,7 @@ from operator import attrgetter
 import numpy as np
 
 from .faces import Box
-from .results import FaceResult
+from .results import Doubt, FaceResult
 
 _MIN_IOU = 0.2  # of two boxes in sampled frames, between which a face may have moved
 MAX_GAP_S = 1.0
@@ -42,16 +43,28 @@ class Track:
             del self.sightings[: -self._keep]
 
     @property
-    def p_fake(self) -> float:
-        """The interquartile mean over the sightings: a few odd frames do not move it."""
-        scores = np.sort([sighting.face.p_fake for sighting in self.sightings])
+    def doubt(self) -> Doubt | None:
+        """None where there is a sighting without doubt, else the doubt that most have."""
+        doubts: Counter[Doubt | None] = Counter(sighting.face.doubt for sighting in self.sightings)
+        return None if None in doubts else doubts.most_common(1)[0][0]
+
+    @property
+    def counted(self) -> list[Sighting]:
+        """The sightings that decide about the face: those without doubt, or with the track's."""
+        doubt = self.doubt
+        return [sighting for sighting in self.sightings if sighting.face.doubt == doubt]
+
+    @property
+    def p_fake(self) -> float | None:
+        """The interquartile mean over the sightings that count, so that a few odd frames do not move it."""
+        scores = np.sort([sighting.face.p_fake for sighting in self.counted if sighting.face.p_fake is not None])
         cut = len(scores) // 4
-        return float(scores[cut : len(scores) - cut].mean())
+        return float(scores[cut : len(scores) - cut].mean()) if len(scores) else None
 
     @property
     def best(self) -> Sighting:
-        """The sighting in which the finder was surest of a face."""
-        return max(self.sightings, key=lambda sighting: sighting.face.score)
+        """The sighting that counts in which the finder was surest of a face."""
+        return max(self.counted, key=lambda sighting: sighting.face.score)
 
     def box_at(self, time_s: float) -> Box | None:
         """Return the box between the sightings around a time, None where there are none near it."""

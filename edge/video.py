@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from .detector import Detector
-from .draw import draw_face
+from .draw import draw_faces
 from .errors import ImageError, SourceError
 from .files import replacing
-from .results import FileResult, TrackResult, VideoResult, gravest_first
+from .results import FileResult, TrackResult, VideoResult, decided, suspicion
 from .tracks import MAX_GAP_S, Track, Tracker
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
@@ -112,10 +113,11 @@ def scan_video(
 ) -> FileResult | None:
     """Return what fps frames of each second of a video show; one that cannot be read becomes a result with the reason.
 
-    A face's p_fake is the interquartile mean over the frames it is in. Where the file ends before its header says, the
-    result's error says so, and the verdict is that of what there is. annotated is a .mp4 or .webm to write every frame
-    to, the faces framed, without sound, at the mean of its frame rate; on_progress is told the share of the work that
-    is done. Stopped before all has been looked at, there is no result; stopped later, annotated is not written.
+    A face's p_fake is the interquartile mean over the frames it is in without doubt. Where the file ends before its
+    header says, the result's error says so, and the verdict is that of what there is. annotated is a .mp4 or .webm to
+    write every frame to, the faces framed, without sound, at the mean of its frame rate; on_progress is told the share
+    of the work that is done. Stopped before all has been looked at, there is no result; stopped later, annotated is
+    not written.
 
     Raises SourceError when annotated cannot be written.
     """
@@ -140,13 +142,10 @@ def scan_video(
             cut_short = ends_s < video.duration_s * (1 - _MISSING_SHARE) - 1 / video.fps
             mean_fps = min(video.read / ends_s, _MAX_FPS)
             tracks = {track: _judged(track, detector, looked_at) for track in tracker.tracks}
-            faces = gravest_first(tracks.values())
             result = VideoResult(
                 path=str(path),
                 status="ok",
-                verdict=faces[0].verdict if faces else "no_face",
-                p_fake=faces[0].p_fake if faces else None,
-                faces=faces,
+                **decided(tracks.values()),
                 width=shape[1],
                 height=shape[0],
                 fps=fps,
@@ -171,17 +170,19 @@ def scan_video(
 
 
 def _judged(track: Track, detector: Detector, looked_at: int) -> TrackResult:
-    p_fake = round(track.p_fake, 6)
-    unsure = sum(sighting.face.verdict == "uncertain" for sighting in track.sightings)
-    enough = len(track.sightings) >= min(MIN_SIGHTINGS, looked_at) and unsure * 2 <= len(track.sightings)
+    counted, best, p_fake = track.counted, track.best, track.p_fake
+    unsure = sum(sighting.face.verdict == "uncertain" for sighting in counted)
+    enough = len(counted) >= min(MIN_SIGHTINGS, looked_at) and unsure * 2 <= len(counted)
     return TrackResult(
-        box_xyxy=track.best.face.box_xyxy,
-        score=track.best.face.score,
-        p_fake=p_fake,
-        verdict=detector.verdict(p_fake) if enough else "uncertain",
+        box_xyxy=best.face.box_xyxy,
+        score=best.face.score,
+        p_fake=None if p_fake is None else round(p_fake, 6),
+        verdict=detector.verdict(p_fake) if enough and p_fake is not None else "uncertain",
+        roll_degrees=best.face.roll_degrees,
+        doubt=track.doubt,
         start_s=round(track.sightings[0].time_s, 2),
         end_s=round(track.sightings[-1].time_s, 2),
-        best_s=round(track.best.time_s, 2),
+        best_s=round(best.time_s, 2),
         frames=len(track.sightings),
     )
 
@@ -211,9 +212,9 @@ def _annotate(
                     writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, code, fps, (width, height))
                     if not writer.isOpened():
                         raise SourceError(f"cannot write {target}: this OpenCV writes no such video")
-                for track, face in tracks.items():
-                    if box_xyxy := track.box_at(time_s):
-                        draw_face(image, box_xyxy, face.verdict, face.p_fake)
+                boxes = ((track.box_at(time_s), face) for track, face in tracks.items())
+                seen = (replace(face, box_xyxy=box_xyxy) for box_xyxy, face in boxes if box_xyxy)
+                draw_faces(image, sorted(seen, key=suspicion, reverse=True))
                 writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
                 on_progress(min(video.read / max(video.frames, 1), 1))
             if writer is not None:

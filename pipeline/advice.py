@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from statistics import median
 
 from ..edge.manifest import LABELS
 from .leaks import MIN_PICTURES
@@ -20,6 +21,8 @@ _SMALL_PX = 64
 _TELLING_AUC = 0.7
 _TELLING_SHARE = 0.9
 _LEAKS_NAMED = 3
+_TIGHT_SHARE = 0.8
+"""Of the room around the faces of the roomiest source: with less, a source shows whose it is by its framing."""
 
 
 def advise(survey: Survey) -> list[Finding]:
@@ -184,6 +187,28 @@ def _sources(survey: Survey) -> Iterator[Finding]:
             "A network can learn to tell the data sets instead of the fakes: add pictures of the other label that were "
             "taken and saved the same way, and measure on a data set that it never saw.",
         )
+    pictures = Counter(one.record.source for one in survey.kept)
+    single = [source for source in survey.sources if pictures[source] == 1]
+    if single and len(survey.sources) > 1:
+        yield Finding(
+            LOOK, f"Of a single picture: {', '.join(single)}.", "It can be trained on, but measures nothing: add some."
+        )
+
+
+def _room(survey: Survey) -> Iterator[Finding]:
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for one in survey.kept:
+        ratios[one.record.source].append(one.record.room_ratio)
+    room = {source: median(of_source) for source, of_source in ratios.items()}
+    tight = [source for source in survey.sources if room[source] < _TIGHT_SHARE * max(room.values())]
+    if tight:
+        named = ", ".join(f"{source} ({room[source]:.2f} times the face box)" for source in tight)
+        yield Finding(
+            LOOK,
+            f"Little room around the faces: {named}; others have {max(room.values()):.2f}.",
+            "Training shows the faces beside them as closely, so hair and outline are learnt from the others: take "
+            "pictures with more around the face where you can.",
+        )
 
 
 def _formats(survey: Survey) -> Iterator[Finding]:
@@ -234,7 +259,7 @@ def _telling(survey: Survey) -> Iterator[Finding]:
 
 
 _OF_FILES: tuple[Callable[[Survey], Iterator[Finding]], ...] = (_labels, _unreadable)
-_OF_PICTURES = (_copies, _look_alikes, _balance, _splits, _sources, _formats, _sizes, _telling)
+_OF_PICTURES = (_copies, _look_alikes, _balance, _splits, _sources, _room, _formats, _sizes, _telling)
 
 
 def _left_to_merge(survey: Survey, what: str) -> str:

@@ -24,9 +24,15 @@ _SHRINKING = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 _ENLARGING = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
-def augment(crop: np.ndarray, size_px: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a randomly changed (size_px, size_px, 3) uint8 RGB view of a larger (S, S, 3) crop."""
-    image = _warp(crop, size_px, rng) if rng.random() < WARP_SHARE else _shift(crop, size_px, rng)
+def augment(crop: np.ndarray, size_px: int, rng: np.random.Generator, closer: float = 1.0) -> np.ndarray:
+    """Return a randomly changed (size_px, size_px, 3) uint8 RGB view of a larger (S, S, 3) crop.
+
+    closer >= 1 enlarges it. The same state of rng changes another crop in the same way.
+    """
+    zoom, degrees, shift = 1.0, 0.0, rng.integers(0, crop.shape[0] - size_px + 1, 2) - (crop.shape[0] - size_px) // 2
+    if rng.random() < WARP_SHARE:
+        zoom, degrees, shift = rng.uniform(0.88, 1.18), rng.uniform(-10, 10), rng.uniform(-8, 8, 2)
+    image = _view(crop, size_px, zoom * closer, degrees, shift)
     if rng.random() < FLIP_SHARE:
         image = image[:, ::-1]
     if rng.random() < COLOUR_SHARE:
@@ -45,16 +51,10 @@ def augment(crop: np.ndarray, size_px: int, rng: np.random.Generator) -> np.ndar
     return np.ascontiguousarray(image)
 
 
-def _shift(crop: np.ndarray, size_px: int, rng: np.random.Generator) -> np.ndarray:
-    x, y = rng.integers(0, crop.shape[0] - size_px + 1, 2)
-    return crop[y : y + size_px, x : x + size_px]
-
-
-def _warp(crop: np.ndarray, size_px: int, rng: np.random.Generator) -> np.ndarray:
-    zoom, degrees = rng.uniform(0.88, 1.18), rng.uniform(-10, 10)
+def _view(crop: np.ndarray, size_px: int, zoom: float, degrees: float, shift: np.ndarray) -> np.ndarray:
     middle = crop.shape[0] / 2
     matrix = cv2.getRotationMatrix2D((middle, middle), degrees, zoom)
-    matrix[:, 2] += size_px / 2 - middle + rng.uniform(-8, 8, 2)
+    matrix[:, 2] += size_px / 2 - middle - shift
     return cv2.warpAffine(crop, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 

@@ -1,9 +1,8 @@
-"""Face crops in batches for training: augmented, and balanced over labels and sources."""
+"""Face crops in batches for training: each real face beside a fake of its own, both changed alike."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +12,19 @@ import numpy as np
 import psutil
 
 from ..edge.crops import read_crop
-from ..edge.manifest import LABELS, Record
+from ..edge.manifest import Record
 from .augment import augment
 from .blend import self_blend
 
-CACHE_BYTES = 4 * 2**30
-"""At most, or half of the free memory: a container may have less than its machine says. 21,000 crops of 256 px."""
+CACHE_BYTES = 6 * 2**30
+"""At most, or half of the free memory: a container may have less than its machine says. 32,000 crops of 256 px."""
+
+LONE_BLEND_SHARE = 0.5
+"""Of the fakes beside real faces of a source without fakes, at least this share are made of these faces: the fakes of
+other sources alone would teach the network the source."""
+
+FAKE_ONLY_SHARE = 0.15
+"""Of the fakes beside real faces of a source that has fakes, this share come from sources without real faces."""
 
 
 class CropCache:
@@ -44,12 +50,12 @@ SELF_BLEND = "/self-blend"
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """One epoch of augmented batches, every other crop a fake: what build_network takes and should give for it.
+    """One epoch of augmented batches of pairs: what build_network takes and should give for it.
 
     Images are (B, shown_px, shown_px, 3) float32 RGB 0..255: views of size_px, shrunken. p_fake is (B, 1) and kind,
     real or one of kinds_of_fakes, (B, 1 + K), float32 0 or 1. Every batch depends on seed, epoch and its index alone,
-    so that a resumed run sees what a whole one would have. A share of the fakes gives way to self-blends of the real
-    faces in the same batch; their face boxes are the middle face_px squares of the crops.
+    so that a resumed run sees what a whole one would have. The two of a pair are changed alike and framed alike: as
+    widely as both have room, or at random closer, down to the face box.
     """
 
     def __init__(
@@ -61,37 +67,49 @@ class TrainingBatches(keras.utils.PyDataset):
         seed: int,
         epoch: int,
         self_blend_share: float,
-        face_px: float,
     ):
         super().__init__(workers=2, max_queue_size=8)
-        self._crops, self._size_px, self._shown_px, self._batch_size = crops, size_px, shown_px, batch_size
-        self._self_blend_share, self._face_px = self_blend_share, face_px
+        self._crops, self._size_px, self._shown_px = crops, size_px, shown_px
+        self._pairs_each = max(1, batch_size // 2)
         self._seed = (seed, epoch)
         self._kinds = kinds_of_fakes(crops.records, self_blend_share)
-        self._order = balanced_order(crops.records, np.random.default_rng(self._seed))
-        self._real = [number for number, record in enumerate(crops.records) if not record.is_fake]
-        self.pictures = len(self) * min(batch_size, len(self._order))
+        self._pairs = paired_order(crops.records, self_blend_share, np.random.default_rng(self._seed))
+        self.pictures = 2 * len(self) * min(self._pairs_each, len(self._pairs))
 
     def __len__(self) -> int:
         """Return the number of whole batches."""
-        return max(1, len(self._order) // self._batch_size)
+        return max(1, len(self._pairs) // self._pairs_each)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return images and truths of one batch."""
         rng = np.random.default_rng((*self._seed, index))
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        records = [self._crops.records[number] for number in chosen]
-        real = [number for number, record in zip(chosen, records, strict=True) if not record.is_fake] or self._real
         images, kinds = [], []
-        for number, record in zip(chosen, records, strict=True):
-            crop, kind = self._crops[number], record.source if record.is_fake else None
-            if record.is_fake and rng.random() < self._self_blend_share:
-                crop, kind = self_blend(self._crops[rng.choice(real)], self._face_px, rng), SELF_BLEND
-            images.append(shrink(augment(crop, self._size_px, rng), self._shown_px))
-            kinds.append(kind)
+        for real, fake in self._pairs[index * self._pairs_each : (index + 1) * self._pairs_each]:
+            images += [shrink(image, self._shown_px) for image in self._pair(real, fake, rng)]
+            kinds += [None, SELF_BLEND if fake is None else self._crops.records[fake].source]
         truth = np.array([[kind == name for name in self._kinds] for kind in kinds], np.float32)
         is_real = 1 - truth.sum(axis=1, keepdims=True)
         return np.stack(images).astype(np.float32), {"p_fake": 1 - is_real, "kind": np.hstack([is_real, truth])}
+
+    def _pair(self, real: int, fake: int | None, rng: np.random.Generator) -> list[np.ndarray]:
+        """Return a real and a fake view, (size_px, size_px, 3) uint8 RGB."""
+        crop, room_ratio = self._crops[real], room(self._crops.records[real])
+        if fake is None:
+            other, other_ratio = self_blend(crop, self._size_px / room_ratio, rng), room_ratio
+        else:
+            other, other_ratio = self._crops[fake], room(self._crops.records[fake])
+        widest = min(room_ratio, other_ratio)
+        shown_ratio = widest if rng.random() < 0.5 else rng.uniform(1, widest)
+        seed = rng.integers(2**32)
+        return [
+            augment(pixels, self._size_px, np.random.default_rng(seed), closer=ratio / shown_ratio)
+            for pixels, ratio in ((crop, room_ratio), (other, other_ratio))
+        ]
+
+
+def room(record: Record) -> float:
+    """Return the side of a crop's square over the longer side of the face box, at least 1."""
+    return max(record.room_ratio, 1.0)
 
 
 def shrink(image: np.ndarray, side_px: int) -> np.ndarray:
@@ -104,23 +122,50 @@ def kinds_of_fakes(records: Sequence[Record], self_blend_share: float) -> list[s
     return sorted({record.source for record in records if record.is_fake}) + [SELF_BLEND] * (self_blend_share > 0)
 
 
-def balanced_order(records: Sequence[Record], rng: np.random.Generator) -> np.ndarray:
-    """Return one epoch as about as many indices of records as there are records, real and fake in turn.
+def paired_order(
+    records: Sequence[Record], self_blend_share: float, rng: np.random.Generator
+) -> list[tuple[int, int | None]]:
+    """Return one epoch of about as many pictures as there are records: indices of a real one and of a fake beside it.
 
-    Within a label a picture is shown in proportion to 1 / sqrt(size of its source): a small source is seen more often
-    than its share, without being learnt by heart. A source of one label alone still gives that label away.
+    None stands for a self-blend of the real one. Beside it stands, with a chance of self_blend_share, its self-blend;
+    else a fake of its own group, or of its source; where the source has none, one of a source without real faces or,
+    for at least LONE_BLEND_SHARE, a self-blend. So neither the look of a source nor its framing tells the label.
+
+    A picture is shown in proportion to 1 / sqrt(number of its source's pictures of its label): a small source is seen
+    more often than its share, without being learnt by heart.
     """
-    return np.stack([_order_of(label, records, rng) for label in LABELS], axis=1).reshape(-1)
+    real = [index for index, record in enumerate(records) if not record.is_fake]
+    fake = [index for index, record in enumerate(records) if record.is_fake]
+    with_reals = {records[index].source for index in real}
+    by_source, by_group = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
+    for index in fake:
+        by_source[records[index].source].append(index)
+        by_group[records[index].group].append(index)
+    fake_only = [index for index in fake if records[index].source not in with_reals]
+    pairs = (len(records) + 1) // 2
+    strangers = iter(_drawn(records, fake_only or fake, pairs, rng))
+    order: list[tuple[int, int | None]] = []
+    for index in _drawn(records, real, pairs, rng):
+        own = by_group[records[index].group] or by_source[records[index].source]
+        lone_share = LONE_BLEND_SHARE if self_blend_share and not own else 0
+        if rng.random() < max(self_blend_share, lone_share):
+            order.append((index, None))
+        elif own and not (fake_only and rng.random() < FAKE_ONLY_SHARE):
+            order.append((index, own[rng.integers(len(own))]))
+        else:
+            order.append((index, next(strangers)))
+    return order
 
 
-def _order_of(label: str, records: Sequence[Record], rng: np.random.Generator) -> np.ndarray:
-    """Return indices of a label's records in a random order, half as many as there are records in all."""
-    own = np.array([index for index, record in enumerate(records) if record.label == label])
-    sizes = Counter(record.source for record in records)
+def _drawn(records: Sequence[Record], own: Sequence[int], number: int, rng: np.random.Generator) -> list[int]:
+    """Return as many indices out of own in a random order, each as often as its share says, give or take one."""
+    sizes: dict[str, int] = defaultdict(int)
+    for index in own:
+        sizes[records[index].source] += 1
     shares = np.array([sizes[records[index].source] ** -0.5 for index in own])
-    times = shares / shares.sum() * math.ceil(len(records) / 2)
+    times = shares / shares.sum() * number
     whole = np.floor(times).astype(int)
-    missing = math.ceil(len(records) / 2) - whole.sum()
+    missing = number - whole.sum()
     rest = (times - whole) / max((times - whole).sum(), 1e-9)
     extra = rng.choice(len(own), missing, replace=False, p=rest) if missing else np.array([], int)
-    return rng.permutation(np.concatenate([np.repeat(own, whole), own[extra]]))
+    return rng.permutation(np.concatenate([np.repeat(own, whole), np.array(own)[extra]])).tolist()

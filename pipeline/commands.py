@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SEED = click.IntRange(0, 2**32 - 1)
 _FOLDER = click.Path(path_type=Path)
 _FAILED_FILES = 3
+_RESERVE_FROM = 3
+"""Sources, so that two or more are left to train on."""
 
 
 class Weights(click.ParamType):
@@ -140,7 +142,7 @@ def audit(dataset: Path) -> None:
 @click.option("--faces", type=click.Choice(["largest", "all"]), default="largest", show_default=True)
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
 @click.option(
-    "--margin-ratio", type=NumberRange(1, 3), help="Side of the crop over that of the face box.  [default: 1]"
+    "--margin-ratio", type=NumberRange(1, 3), help="Side of the crop over that of the face box.  [default: 1.5]"
 )
 @click.option("--size", "size_px", type=click.IntRange(32, 1024), default=224, help="Of the network's input.  [224]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
@@ -178,13 +180,19 @@ def cut_faces(
 @click.command()
 @click.argument("crops", type=_FOLDER)
 @click.option("--ratios", type=Ratios(), default="70/15/15", show_default=True, help="Of train, validation and test.")
+@click.option(
+    "--reserve",
+    multiple=True,
+    metavar="SOURCE",
+    help="Keep this source out of training and choose the thresholds by it; may be repeated.",
+)
 @click.option("--seed", type=SEED, default=0, show_default=True)
-def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
+def split(crops: Path, ratios: tuple[float, ...], reserve: tuple[str, ...], seed: int) -> None:
     """Decide which pictures of CROPS train, validate and test."""
     from .split import split as split_crops
 
     with counter("comparing") as advance:
-        report = split_crops(crops, ratios=ratios, seed=seed, progress=advance)
+        report = split_crops(crops, ratios=ratios, reserve=reserve, seed=seed, progress=advance)
     for (source, label, part), count in sorted(report.counts().items()):
         click.echo(f"{source:24} {label:5} {part:11} {count:8}")
     click.echo(f"{report.near_duplicates} near-duplicates kept on one side; split sha256 {report.sha256[:16]}")
@@ -200,7 +208,13 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.option(
     "--head-l2", type=NumberRange(0), default=0.0, show_default=True, help="L2 penalty on the head's weights."
 )
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Pictures a step, real and fake in pairs.",
+)
 @click.option("--learning-rate", type=NumberRange(0, min_open=True), default=1e-3, show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
@@ -213,8 +227,8 @@ def split(crops: Path, ratios: tuple[float, ...], seed: int) -> None:
 @click.option(
     "--leave-out",
     multiple=True,
-    metavar="SET",
-    help="Train without the fakes of this data set, so that evaluate shows how unseen ones fare; may be repeated.",
+    metavar="SOURCE",
+    help="Train without this source, so that evaluate shows how the detector does on it; may be repeated.",
 )
 @click.option("--h5", is_flag=True, help="Also write the weights as model.weights.h5.")
 def train(
@@ -251,11 +265,21 @@ def train(
     )
     with training_display() as callbacks:
         run = train_model(crops, output, settings, h5=h5, **callbacks)
-    thresholds = run.thresholds
+    at = run.thresholds
     click.echo(
-        f"{output}: validation AUC {run.validation_auc:.4f}; fake from {thresholds.fake:.4g}, real up to "
-        f"{thresholds.real:.4g} ({thresholds.chosen_at})"
+        f"{output}: AUC {run.validation_auc:.4f} of the {run.chosen_by} pictures; fake from {at.fake:.4g}, real up to "
+        f"{at.real:.4g} ({at.chosen_at})"
     )
+    if run.chosen_by == "validation":
+        click.echo(
+            "The thresholds come from validation pictures of the sources it was trained on; expect more errors on "
+            "pictures from new sources."
+        )
+        if len({key.rsplit(" ", 2)[0] for key in run.pictures}) >= _RESERVE_FROM:
+            click.echo(
+                "To choose them by sources that it is not trained on, reserve some with both labels among them, and "
+                f"train into another folder: facetell split {crops} --reserve SOURCE"
+            )
 
 
 @click.command()
@@ -264,7 +288,7 @@ def train(
 @click.option("--crops", type=_FOLDER, help="Other crops than the run's own.")
 @click.option("-o", "--output", type=_FOLDER, help="Folder for the report.  [default: RUN/evaluation-SPLIT]")
 def evaluate(run_folder: Path, split: str | None, crops: Path | None, output: Path | None) -> None:
-    """Measure a finished RUN per data set, on clean, re-saved and shrunken pictures."""
+    """Measure a finished RUN per source, on clean, re-saved, shrunken, tilted and turned pictures."""
     from .evaluate import PAGE, default_folder
     from .evaluate import evaluate as evaluate_run
     from .metrics import metrics_table
@@ -272,8 +296,48 @@ def evaluate(run_folder: Path, split: str | None, crops: Path | None, output: Pa
     report = evaluate_run(
         run_folder, output, crops=crops, split=split, progress=lambda name: click.echo(f"scoring {name} ...", err=True)
     )
-    click.echo(str(metrics_table(report.results)))
+    click.echo(str(metrics_table(report.titled())))
     click.echo(f"Report with pictures: {(output or default_folder(run_folder, report.split)) / PAGE}")
+
+
+@click.command("left-out")
+@click.argument("crops", type=_FOLDER)
+@click.option(
+    "--folds",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="CSV with the columns fold and source: which sources each fold leaves out.",
+)
+@click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the runs and the table.")
+@BACKBONE
+@WEIGHTS
+@click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+def left_out(
+    crops: Path, folds: Path, output: Path, backbone: str, weights: str | None, epochs: int | None, seed: int
+) -> None:
+    """Measure the recipe on sources it never saw: train without each fold's sources, then score these."""
+    from ..edge.manifest import read_manifest
+    from .left_out import TABLE, left_out_table, read_folds, summaries
+    from .left_out import left_out as measure_left_out
+    from .train import TrainSettings
+
+    check_start(backbone, weights)
+    named = read_folds(folds, read_manifest(crops))
+    settings = TrainSettings(backbone=backbone, weights=weights, epochs=epochs, seed=seed)
+    with training_display() as callbacks:
+        rows = measure_left_out(
+            crops,
+            named,
+            output,
+            settings,
+            progress=lambda fold, step: click.echo(f"{fold}: {step} ...", err=True),
+            **callbacks,
+        )
+    click.echo(str(left_out_table(rows)))
+    click.echo()
+    click.echo(str(summaries(rows)))
+    click.echo(f"Table: {output / TABLE}", err=True)
 
 
 @contextmanager
@@ -309,7 +373,7 @@ def training_display() -> Iterator[dict[str, Any]]:
         def on_epoch(row: EpochRow, epochs: int) -> None:
             console.print(
                 f"epoch {row.epoch}/{epochs} ({row.phase}): loss {row.loss:.3f}, accuracy {row.accuracy:.3f}; "
-                f"validation AUC {row.validation_auc:.4f}; {row.pictures_per_s:.3g} pictures/s",
+                f"AUC {row.validation_auc:.4f}; {row.pictures_per_s:.3g} pictures/s",
                 highlight=False,
                 soft_wrap=True,
             )

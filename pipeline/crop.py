@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -22,18 +22,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..edge.blazeface import SIDE_PX, BlazeFace
+from ..edge.bundle import DEFAULT_BUNDLE, FACE_DETECTOR
 from ..edge.crops import CROP_SETTINGS, CropSettings
+from ..edge.cut import crop_face, face_square, resize_face, saved_size_px
 from ..edge.errors import DatasetError, ImageError, SourceError
-from ..edge.faces import Face, crop_face, largest_face, resize_face, saved_size_px
+from ..edge.faces import Face, largest_face
 from ..edge.files import claim_folder, replacing, write_text
+from ..edge.finder import HINT_SCORE, Detect, FaceFinder, is_sure
 from ..edge.images import read_image
 from ..edge.manifest import MANIFEST, Record, read_manifest, read_skipped, write_manifest, write_skipped
 
 _JOURNAL = "crop.partial.jsonl"
 
-
 Found = dict[str, Any]
-"""Of one picture: crops, their paths below the output, and the reason where there are none."""
+"""Of one picture: crops, of each its path below the output and its room_ratio, and the reason where there are none."""
+
+_ENLARGED = 4  # MediaPipe gives boxes in whole pixels, so it is shown four for one
 
 
 class Cropper:
@@ -49,12 +54,14 @@ class Cropper:
             image = read_image(self._dataset / path)
         except ImageError as error:
             return {"crops": [], "reason": str(error)}
-        stem, crops = Path(path).with_suffix(""), list(self._crops(image))
-        paths = [stem.with_name(f"{stem.name}{f'-{index}' if index else ''}.png") for index in range(len(crops))]
-        for crop_path, pixels in zip(paths, crops, strict=True):
+        stem, found, reason = Path(path).with_suffix(""), *self._crops(image)
+        crops = []
+        for index, (pixels, room_ratio) in enumerate(found):
+            crop_path = stem.with_name(f"{stem.name}{f'-{index}' if index else ''}.png")
             with replacing(self._output / crop_path) as partial:
                 Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)
-        return {"crops": [path.as_posix() for path in paths], "reason": "" if crops else "no face found"}
+            crops.append({"path": crop_path.as_posix(), "room_ratio": room_ratio})
+        return {"crops": crops, "reason": reason}
 
     def check(self) -> None:
         """Raise SourceError where the data set or the output is not there, as on a node that does not share them."""
@@ -62,28 +69,38 @@ class Cropper:
             if not needed.is_file():
                 raise SourceError(f"{needed.parent} is not the same on every node; name folders that all share")
 
-    def _crops(self, image: np.ndarray) -> Iterable[np.ndarray]:
+    def _crops(self, image: np.ndarray) -> tuple[list[tuple[np.ndarray, float]], str]:
+        """Return each crop with its room_ratio, and the reason where there are none."""
         settings = self._settings
         size_px = saved_size_px(settings.input_size_px)
         if settings.pre_cropped:
-            return [resize_face(image, size_px=size_px)]
-        faces = self._find_faces(image)
-        if faces and settings.faces == "largest":
-            faces = [largest_face(faces)]
-        return [
-            crop_face(
-                image,
-                face.box_xyxy,
-                size_px=size_px,
-                margin_ratio=settings.margin_ratio,
-                surround_ratio=size_px / settings.input_size_px,
-            )
-            for face in faces
-        ]
+            return [(resize_face(image, size_px=size_px), 1.0)], ""
+        smallest_px = settings.min_face_px if settings.faces == "all" else None
+        seen = self._finder.find(image, smallest_px=smallest_px)
+        sure = [face for face in seen if is_sure(face)]
+        faces = [face for face in sure if face.size_px >= settings.min_face_px]
+        if not faces:
+            return [], "face too small to judge" if sure else "may not be a face" if seen else "no face found"
+        chosen = [largest_face(faces)] if settings.faces == "largest" else faces
+        return [(self._crop(image, face, size_px), self._room_ratio(image, face)) for face in chosen], ""
+
+    def _crop(self, image: np.ndarray, face: Face, size_px: int) -> np.ndarray:
+        return crop_face(
+            image,
+            face.box_xyxy,
+            size_px=size_px,
+            margin_ratio=self._settings.margin_ratio,
+            roll_degrees=face.roll_degrees,
+            surround_ratio=size_px / self._settings.input_size_px,
+        )
+
+    def _room_ratio(self, image: np.ndarray, face: Face) -> float:
+        square = face_square(image, face.box_xyxy, margin_ratio=self._settings.margin_ratio)
+        return round(square.side_px / face.size_px, 3)
 
     @cached_property
-    def _find_faces(self) -> Callable[[np.ndarray], list[Face]]:
-        return mediapipe_finder(self._settings.min_face_score)
+    def _finder(self) -> FaceFinder:
+        return FaceFinder(mediapipe_detect())
 
 
 Cut = Callable[[Cropper, Sequence[str], "int | None"], Iterator[tuple[str, Found]]]
@@ -131,9 +148,9 @@ def crop(
         raise SourceError(f"cannot write {output}: {error.strerror or error}; choose another place with -o") from error
     size_px = saved_size_px(settings.input_size_px)
     cropped = [
-        replace(record, path=path, width=size_px, height=size_px)
+        replace(record, path=crop["path"], width=size_px, height=size_px, room_ratio=crop["room_ratio"])
         for record in records
-        for path in done[record.path]["crops"]
+        for crop in done[record.path]["crops"]
     ]
     skipped = [(record.path, done[record.path]["reason"]) for record in records if not done[record.path]["crops"]]
     for label in ("real", "fake"):
@@ -212,19 +229,28 @@ def _end_with_parent() -> None:
         os._exit(1)  # the parent was killed: nobody waits for this work any more
 
 
-def mediapipe_finder(min_score: float) -> Callable[[np.ndarray], list[Face]]:
-    """Return what finds the faces of a (H, W, 3) uint8 RGB picture with MediaPipe's short-range model."""
-    from mediapipe.python.solutions.face_detection import FaceDetection
+def mediapipe_detect() -> Detect:
+    """Return MediaPipe's FaceDetector with the shipped BlazeFace, for finder.FaceFinder."""
+    from mediapipe import Image as MediaPipeImage
+    from mediapipe import ImageFormat
+    from mediapipe.tasks.python import BaseOptions
+    from mediapipe.tasks.python.vision import FaceDetector, FaceDetectorOptions
 
-    detection: Any = FaceDetection(min_detection_confidence=min_score, model_selection=0)
+    model = (DEFAULT_BUNDLE / FACE_DETECTOR).read_bytes()
+    options = FaceDetectorOptions(BaseOptions(model_asset_buffer=model), min_detection_confidence=HINT_SCORE)
+    detector, own = FaceDetector.create_from_options(options), BlazeFace(model, min_score=HINT_SCORE)
 
-    def find(image: np.ndarray) -> list[Face]:
-        height, width = image.shape[:2]
-        faces = []
-        for found in detection.process(image).detections or []:
-            box = found.location_data.relative_bounding_box
-            x, y = box.xmin * width, box.ymin * height
-            faces.append(Face((x, y, x + box.width * width, y + box.height * height), found.score[0]))
-        return faces
+    def detect(patch: np.ndarray) -> list[tuple[np.ndarray, float]]:
+        shown = patch.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+        found = []
+        for face in detector.detect(MediaPipeImage(image_format=ImageFormat.SRGB, data=shown)).detections:
+            box = face.bounding_box
+            if not (box.origin_x and box.origin_y):
+                return own(patch)  # MediaPipe moves a box that begins beyond the left or upper edge to that edge
+            corner, size = np.array([(box.origin_x, box.origin_y), (box.width, box.height)]) + 0.5  # it rounds down
+            corners = np.stack([corner, corner + size]) / _ENLARGED
+            points = np.array([(point.x, point.y) for point in face.keypoints]) * SIDE_PX
+            found.append((np.concatenate([corners, points]), float(face.categories[0].score)))
+        return found
 
-    return find
+    return detect

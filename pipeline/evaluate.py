@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from ..edge.calibration import Thresholds
-from ..edge.conditions import CONDITIONS
 from ..edge.errors import DatasetError
 from ..edge.files import check_ours, write_text
 from ..edge.manifest import Record, read_manifest, split_sha256
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
-from ..edge.scoring import score_crops
 from ..edge.tables import write_csv
 from .backbones import load_model
+from .conditions import EVERY, score_condition
 from .history import CURVES
 from .metrics import BY_GROUP, Metrics, measure, metrics_table, per_group, source_groups
 from .page import Figure, Section, write_page
@@ -60,9 +59,16 @@ class Report:
     pictures: int
     thresholds: Thresholds
     results: dict[str, dict[str, Metrics]]
-    """Condition -> one of metrics.source_groups, also followed by BY_GROUP -> metrics."""
+    """Condition -> one of metrics.source_groups, also followed by BY_GROUP -> metrics of the faces that were found."""
+    found: dict[str, float]
+    """Condition -> share of the faces that were found, which is 1 where the face lies as it did."""
     confusion: dict[str, dict[str, int]]
     """Label -> verdict -> number of clean pictures, at the thresholds."""
+
+    def titled(self) -> dict[str, dict[str, Metrics]]:
+        """Return the results by condition, with the share that was found where it is not all."""
+        titles = {name: name if share == 1 else f"{name} ({share:.0%} found)" for name, share in self.found.items()}
+        return {titles[name]: by_set for name, by_set in self.results.items()}
 
 
 def evaluate(
@@ -97,14 +103,15 @@ def evaluate(
     labels = np.array([record.is_fake for record in records])
     sets = source_groups(np.array([record.source for record in records]), labels)
     groups = np.array([f"{record.label} {record.group}" for record in records])
-    p_fake, results = {}, {}
-    for name, change in CONDITIONS.items():
+    p_fake, results, shares = {}, {}, {}
+    for name in EVERY:
         progress(name)
-        p_fake[name] = run.calibration.apply(
-            score_crops(model.predict_on_batch, crops, records, run.input_size_px, change)
-        )
-        results[name] = {}
-        for title, chosen in sets.items():
+        p_fake[name] = run.calibration.apply(score_condition(model.predict_on_batch, crops, records, name))
+        found = ~np.isnan(p_fake[name])
+        results[name], shares[name] = {}, float(found.mean())
+        for title, members in sets.items():
+            if not (chosen := members & found).any():
+                continue
             scores, truth = p_fake[name][chosen], labels[chosen]
             results[name][title] = measure(scores, truth, run.thresholds)
             if len(np.unique(groups[chosen])) < len(scores):
@@ -118,10 +125,11 @@ def evaluate(
         pictures=len(records),
         thresholds=run.thresholds,
         results=results,
+        found=shares,
         confusion=_confusion(clean, labels, run.thresholds),
     )
     _write_scores(output / SCORES, records, p_fake)
-    plot_roc(output / "roc.png", {name: (labels, scores) for name, scores in p_fake.items()})
+    plot_roc(output / "roc.png", {name: (labels[~np.isnan(p)], p[~np.isnan(p)]) for name, p in p_fake.items()})
     plot_scores(output / "scores.png", clean, labels, run.thresholds)
     plot_reliability(output / "reliability.png", clean, labels)
     plot_confusion(output / "confusion.png", report.confusion)
@@ -156,7 +164,7 @@ def _write_page(path: Path, report: Report, curves: Path, command: str) -> None:
     }
     *figures, worst = (Figure(path.with_name(name), words, name == _WORST_PLOT) for name, words in PLOTS.items())
     training = [Figure(curves, "How the training went", is_wide=True)] if curves.exists() else []
-    degraded = {name: by_set for name, by_set in report.results.items() if name != "clean"}
+    degraded = {title: by_set for title, by_set in report.titled().items() if title != "clean"}
     sections = [
         Section("By data set", _HOW_TO_READ, table=metrics_table({"clean": clean})),
         Section("What it does", figures=[*figures, *training]),
@@ -182,7 +190,12 @@ def _confusion(p_fake: np.ndarray, labels: np.ndarray, thresholds: Thresholds) -
 
 def _write_scores(path: Path, records: Sequence[Record], p_fake: dict[str, np.ndarray]) -> None:
     rows = (
-        (record.path, record.source, record.label, *(f"{p[index]:.6f}" for p in p_fake.values()))
+        (
+            record.path,
+            record.source,
+            record.label,
+            *("" if np.isnan(p[index]) else f"{p[index]:.6f}" for p in p_fake.values()),
+        )
         for index, record in enumerate(records)
     )
     write_csv(path, ("path", "source", "label", *(f"p_fake {name}" for name in p_fake)), rows)

@@ -26,6 +26,7 @@ class EpochRow:
     validation_loss: float
     validation_accuracy: float
     validation_auc: float
+    """Of the reserved pictures, where there are some (manifest.deciding)."""
     duration_s: float
     pictures_per_s: float
 

@@ -11,10 +11,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from ..edge.crops import read_crop
-from ..edge.faces import centre
+from ..edge.cut import centre
 from ..edge.manifest import Record
 from .backbones import HEAD_LAYER, kind_scores
-from .batches import SELF_BLEND
+from .batches import SELF_BLEND, room
 from .blend import self_blend
 
 MIN_FACES = 20
@@ -24,13 +24,11 @@ fewer has less weight."""
 _BATCH = 64
 
 
-def scale_kinds(
-    detector: Any, kinds: Sequence[str], crops: Path, validation: Sequence[Record], size_px: int, face_px: float
-) -> None:
+def scale_kinds(detector: Any, kinds: Sequence[str], crops: Path, validation: Sequence[Record], size_px: int) -> None:
     """Change the weights of a detector's head so that the scores of its kinds of fakes mean the same.
 
     Vector scaling (Guo et al. 2017, arXiv:1706.04599) on clean validation crops and, where SELF_BLEND is a kind,
-    self-blends of the real ones, whose face boxes are the middle face_px squares. kinds name the head's scores.
+    self-blends of the real ones. kinds name the head's scores.
     """
     pictures = [(record, False) for record in validation]
     if SELF_BLEND in kinds:
@@ -39,7 +37,7 @@ def scale_kinds(
     known = [column for column, kind in enumerate(kinds) if (groups == kind).sum() >= MIN_FACES]
     if len(known) < 2:
         return
-    scores = _scores(kind_scores(detector, size_px), pictures, crops, size_px, face_px)
+    scores = _scores(kind_scores(detector, size_px), pictures, crops, size_px)
     is_fake = np.array([blend or record.is_fake for record, blend in pictures])
     used = ~is_fake | np.isin(groups, [kinds[column] for column in known])
     head = detector.get_layer(HEAD_LAYER)
@@ -85,13 +83,13 @@ def _group(record: Record, blend: bool) -> str:
     return record.source if record.is_fake else f"{record.source}/real"  # names of sources hold no slash
 
 
-def _scores(
-    network: Any, pictures: Sequence[tuple[Record, bool]], crops: Path, size_px: int, face_px: float
-) -> np.ndarray:
+def _scores(network: Any, pictures: Sequence[tuple[Record, bool]], crops: Path, size_px: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     scores = []
     for start in range(0, len(pictures), _BATCH):
-        chosen = [(read_crop(crops, record), blend) for record, blend in pictures[start : start + _BATCH]]
-        images = [centre(self_blend(crop, face_px, rng) if blend else crop, size_px) for crop, blend in chosen]
+        images = []
+        for record, blend in pictures[start : start + _BATCH]:
+            crop = read_crop(crops, record)
+            images.append(centre(self_blend(crop, size_px / room(record), rng) if blend else crop, size_px))
         scores.append(network.predict_on_batch(np.stack(images).astype(np.float32)))
     return np.concatenate(scores).astype(np.float64)

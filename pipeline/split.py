@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,17 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ..edge.crops import read_crop
 from ..edge.errors import DatasetError
-from ..edge.manifest import EXCLUDED, LABELS, SPLITS, Record, read_manifest, split_sha256, write_manifest
+from ..edge.manifest import (
+    EXCLUDED,
+    LABELS,
+    RESERVED,
+    SPLITS,
+    STRICTNESS,
+    Record,
+    read_manifest,
+    split_sha256,
+    write_manifest,
+)
 
 _PARTS = 20  # ratios are kept to a twentieth
 
@@ -45,6 +55,7 @@ def split(
     crops: Path,
     *,
     ratios: Sequence[float] = (0.7, 0.15, 0.15),
+    reserve: Collection[str] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SplitReport:
@@ -54,10 +65,14 @@ def split(
     Pictures of one group, and near-duplicates, share a split; where stated splits tear them apart, the training side
     is excluded. The same seed and pictures give the same split.
 
-    ratios are those of train, validation and test, and add up to 1. Raises DatasetError when there are too few groups,
-    or nothing of a label is left to train or validate with.
+    ratios are those of train, validation and test, and add up to 1. All pictures of the sources in reserve are reserved
+    for thresholds; whatever shares a group with them or resembles them is excluded from training and validation.
+
+    Raises DatasetError when there are too few groups, nothing of a label is left to train or validate with, a source
+    to be reserved is not there, or all of them together lack a label.
     """
     records = read_manifest(crops)
+    _check_reserve(crops, records, reserve)
     hashes = []
     for number, record in enumerate(records):
         hashes.append(perceptual_hash(read_crop(crops, record)))
@@ -66,6 +81,7 @@ def split(
     units = _join_groups([record.group for record in records], clusters)
     stated = _stated_splits(records, units)
     splits = _assign(records, units, stated, ratios, seed)
+    splits = [RESERVED if record.source in reserve else part for record, part in zip(records, splits, strict=True)]
     splits = _exclude_leaks(splits, clusters.tolist(), [record.group for record in records])
     decided = [replace(record, split=part) for record, part in zip(records, splits, strict=True)]
     _check_enough(decided)
@@ -191,16 +207,31 @@ def _draw(
             splits[indices[members]] = part
 
 
+def _check_reserve(crops: Path, records: Sequence[Record], reserve: Collection[str]) -> None:
+    known = {record.source for record in records}
+    if unknown := set(reserve) - known:
+        raise DatasetError(
+            f"{crops} has no source {', '.join(sorted(unknown))} to reserve; wanted one of {', '.join(sorted(known))}"
+        )
+    missing = set(LABELS) - {record.label for record in records if record.source in reserve}
+    if reserve and missing:
+        raise DatasetError(
+            f"the sources to reserve have no {min(missing)} pictures, and thresholds need both labels; reserve another "
+            "source beside them"
+        )
+
+
 def _check_enough(records: Sequence[Record]) -> None:
     left = Counter((record.split, record.label) for record in records)
-    excluded = sum(record.split == EXCLUDED for record in records)
-    if not excluded:  # a set that states a test part alone is for evaluation, and training says what it lacks
-        return
+    excluded, reserved = (sum(record.split == part for record in records) for part in (EXCLUDED, RESERVED))
+    if not (excluded or reserved):
+        return  # a set that states a test part alone is for evaluation, and training says what it lacks
     for part, label in product(("train", "validation"), LABELS):
         if not left[part, label]:
             raise DatasetError(
-                f"no {label} pictures are left for {part} ({excluded} excluded, for their group or a near-duplicate "
-                "stands in a stricter split); add pictures, or mend the groups or splits that the sources state"
+                f"no {label} pictures are left for {part} ({excluded} excluded because their group or a near-duplicate "
+                f"stands in a stricter split, {reserved} reserved); add pictures, reserve fewer sources, or fix the "
+                "groups or splits that the sources state"
             )
 
 
@@ -210,13 +241,13 @@ def _fold_count(indices: np.ndarray, strata: np.ndarray, units: np.ndarray) -> i
 
 
 def _exclude_leaks(splits: Sequence[str], *keys_of_pictures: Sequence[object]) -> list[str]:
-    """Exclude the earlier side (train before validation before test) of whatever shares a key and stands on two."""
+    """Exclude the earlier side (train, validation, test, reserved) of whatever shares a key and stands on two."""
     decided = list(splits)
     for keys in keys_of_pictures:
         last: dict[object, int] = defaultdict(int)
         for part, key in zip(splits, keys, strict=True):
-            last[key] = max(last[key], SPLITS.index(part))
+            last[key] = max(last[key], STRICTNESS.index(part))
         for index, (part, key) in enumerate(zip(splits, keys, strict=True)):
-            if SPLITS.index(part) < last[key]:
+            if STRICTNESS.index(part) < last[key]:
                 decided[index] = EXCLUDED
     return decided

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..edge.errors import ImageError
 from ..edge.images import Picture, read_image
-from ..edge.manifest import EXCLUDED, MANIFEST, SPLITS, Record, has_manifest, read_manifest
+from ..edge.manifest import EXCLUDED, MANIFEST, STRICTNESS, Record, has_manifest, read_manifest
 from ..edge.tables import write_csv
 from ..edge.video import SUFFIXES as VIDEOS
 from .leaks import Leak, find_leaks
@@ -87,7 +87,7 @@ class Survey:
     def splits(self) -> list[str]:
         """The splits that are stated or decided, in their order; empty when there are none."""
         found = {one.record.split for one in self.kept}
-        return [split for split in SPLITS if split in found]
+        return [split for split in STRICTNESS if split in found]
 
     @property
     def sources(self) -> list[str]:
@@ -144,7 +144,7 @@ class Survey:
 
 def is_torn(same: Sequence[Seen]) -> bool:
     """Whether pictures stand in more than one split."""
-    return len({one.record.split for one in same} & set(SPLITS)) > 1
+    return len({one.record.split for one in same} & set(STRICTNESS)) > 1
 
 
 def is_contradictory(same: Sequence[Seen]) -> bool:
@@ -176,18 +176,19 @@ def survey(dataset: Path, *, progress: Callable[[int, int], None] = lambda done,
     return Survey(source, is_merged, seen, left_out, videos)
 
 
-def _listed(dataset: Path) -> list[tuple[Source, PurePosixPath, Tags]]:
+def _listed(dataset: Path) -> list[tuple[Source, PurePosixPath, Tags, float]]:
     return [
         (
             FolderSource(record.source, dataset),
             PurePosixPath(record.path),
             Tags({record.label: MANIFEST}, (record.group,), record.split),
+            record.room_ratio,
         )
         for record in read_manifest(dataset)
     ]
 
 
-def _look(source: Source, name: PurePosixPath, tags: Tags) -> Seen | LeftOut:
+def _look(source: Source, name: PurePosixPath, tags: Tags, room_ratio: float = 0.0) -> Seen | LeftOut:
     path = name.as_posix()
     if not tags.labels:
         return LeftOut(path, NO_LABEL)
@@ -216,6 +217,7 @@ def _look(source: Source, name: PurePosixPath, tags: Tags) -> Seen | LeftOut:
         width=found.width,
         height=found.height,
         stated_split=tags.split,
+        room_ratio=room_ratio,
     )
     return Seen(record, found, hash_)
 

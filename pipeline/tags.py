@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from ..edge.images import SUFFIXES
-from ..edge.manifest import SPLITS
+from ..edge.manifest import STRICTNESS
 from .sources import LABEL_FOLDERS, SPLIT_FOLDERS, Source
 
 CSV_COLUMNS = {
@@ -119,5 +119,5 @@ def _of_csv(
 
 
 def stricter(split: str, other: str) -> str:
-    """Return the split that comes later of train, validation and test."""
-    return max(split, other, key=("", *SPLITS).index)
+    """Return the split that comes later in STRICTNESS."""
+    return max(split, other, key=("", *STRICTNESS).index)

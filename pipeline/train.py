@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError
 from ..edge.files import claim_folder, replacing
-from ..edge.manifest import Record, read_manifest, select, split_sha256, without_fakes, write_manifest
+from ..edge.manifest import Record, deciding, read_manifest, select, split_sha256, without_sources, write_manifest
 from ..edge.run import MODEL_FILE, PICTURES, RUN_FILE, Run
 from ..edge.scoring import calibrate, score_crops
 from .backbones import (
@@ -74,7 +74,7 @@ class TrainSettings:
     self_blend_share: float = 0.25
     """Of the fakes shown, how many give way to real faces blended into themselves."""
     leave_out: tuple[str, ...] = ()
-    """Sources whose fakes are neither trained nor validated with, to see how well unseen ones are told."""
+    """Sources that take no part, to see how the detector does on sources that it has never seen."""
 
 
 def train(
@@ -88,20 +88,19 @@ def train(
 ) -> Run:
     """Train a detector on the train split of a crops folder and write the run's folder.
 
-    The best epoch at full size by validation AUC, its kinds of fakes scaled, becomes model.keras; run.json has the
-    calibration and thresholds from the validation split. A killed training goes on from its last whole epoch when it is
-    called again with the same settings.
+    The best epoch at full size by AUC, its kinds of fakes scaled, becomes model.keras; run.json has the calibration and
+    thresholds. Epoch, calibration and thresholds are chosen by the reserved pictures, or else the validation split.
 
-    A finished one is returned as it is. The callbacks get the epochs done, or the last one's row, and their number.
+    A killed training goes on from its last whole epoch when it is called again with the same settings. A finished one
+    is returned as it is. The callbacks get the epochs done, or the last one's row, and their number.
 
-    Raises DatasetError when a split lacks a label, a source to be left out has no fakes, or output holds another run.
+    Raises DatasetError when a split lacks a label, a source to be left out is not there, or output holds another run.
     """
     records = read_manifest(crops)
     known = _known(records, settings.leave_out)
-    training, validation = select(known, "train"), select(known, "validation")
+    training, validation = select(known, "train"), deciding(known)
     crop_settings = read_crop_settings(crops)
     size_px = crop_settings.input_size_px
-    face_px = size_px / crop_settings.margin_ratio
     epochs = settings.epochs or default_epochs(len(training))
     settings = replace(settings, epochs=epochs, weights=settings.weights or default_weights(settings.backbone))
     plan = {"training": asdict(settings), "crops": asdict(crop_settings), "split_sha256": split_sha256(records)}
@@ -130,7 +129,6 @@ def train(
             settings.seed,
             epoch,
             settings.self_blend_share,
-            face_px,
         )
         seed_dropout(model, settings.seed, epoch)
         if epoch in (0, settings.head_epochs):
@@ -163,15 +161,16 @@ def train(
 
 
 def _known(records: list[Record], sources: Sequence[str]) -> list[Record]:
-    """Return records without the fakes of some sources; raises DatasetError when they have none, or all."""
-    with_fakes = {record.source for record in records if record.is_fake}
-    if unknown := set(sources) - with_fakes:
+    """Return records without those of some sources; raises DatasetError when one is not there, or a label is lost."""
+    names = {record.source for record in records}
+    if unknown := set(sources) - names:
         raise DatasetError(
-            f"no fakes of {', '.join(sorted(unknown))} to leave out; wanted one of {', '.join(sorted(with_fakes))}"
+            f"there is no source {', '.join(sorted(unknown))} to leave out; wanted one of {', '.join(sorted(names))}"
         )
-    if with_fakes and not with_fakes.difference(sources):
-        raise DatasetError(f"with {', '.join(sorted(sources))} left out no fakes remain to train on; leave out fewer")
-    return without_fakes(records, sources)
+    known = without_sources(records, sources)
+    if lost := {record.label for record in records} - {record.label for record in known}:
+        raise DatasetError(f"without {', '.join(sources)} there are no {min(lost)} pictures; leave out fewer sources")
+    return known
 
 
 def default_epochs(pictures: int) -> int:
@@ -276,14 +275,13 @@ def _finish(
     history: list[EpochRow],
     h5: bool,
 ) -> Run:
-    """Scale and calibrate the best model by the validation split, draw the curves and write run.json."""
+    """Scale and calibrate the best model, draw the curves and write run.json."""
     model = load_model(output / _CHECKPOINTS / _BEST)
     crop_settings = read_crop_settings(crops)
-    known = without_fakes(records, settings.leave_out)
-    validation = select(known, "validation")
-    size_px, face_px = crop_settings.input_size_px, crop_settings.input_size_px / crop_settings.margin_ratio
+    known = without_sources(records, settings.leave_out)
+    validation, size_px = deciding(known), crop_settings.input_size_px
     kinds = kinds_of_fakes(select(known, "train"), settings.self_blend_share)
-    scale_kinds(model, kinds, crops, validation, size_px, face_px)
+    scale_kinds(model, kinds, crops, select(known, "validation"), size_px)
     _save(model.save, output / MODEL_FILE)
     raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
     if h5:
@@ -295,7 +293,7 @@ def _finish(
         split_sha256=split_sha256(records),
         input_size_px=crop_settings.input_size_px,
         margin_ratio=crop_settings.margin_ratio,
-        min_face_score=crop_settings.min_face_score,
+        min_face_px=crop_settings.min_face_px,
         pre_cropped=crop_settings.pre_cropped,
         calibration=calibration,
         thresholds=thresholds,

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from facetell.edge.faces import centre
+from facetell.edge.cut import centre
 from facetell.edge.images import read_image
 from facetell.edge.manifest import Record, read_manifest
 
@@ -46,6 +46,17 @@ def four_colours(height: int = 32, width: int = 48) -> np.ndarray:
     image[:rows, :columns], image[:rows, columns:] = RED, GREEN
     image[rows:, :columns], image[rows:, columns:] = BLUE, WHITE
     return image
+
+
+def turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a picture turned clockwise as a whole, on a black canvas, and the (2, 3) matrix that takes points there."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, 1)
+    cos, sin = np.abs(matrix[0, :2])
+    size = (round(width * cos + height * sin), round(width * sin + height * cos))
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    by_pixel_centres = matrix + [[0, 0, matrix[0, :2].sum() / 2 - 0.5], [0, 0, matrix[1, :2].sum() / 2 - 0.5]]
+    return cv2.warpAffine(image, by_pixel_centres, size), matrix
 
 
 def encoded(image: Image.Image | np.ndarray, format: str, **options) -> bytes:

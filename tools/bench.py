@@ -23,10 +23,9 @@ from PIL import Image
 from ..edge.bundle import DEFAULT_BUNDLE, Bundle, load_bundle
 from ..edge.detector import Detector
 from ..edge.errors import SourceError
-from ..edge.faces import crop_face
 from ..edge.images import SUFFIXES, Picture, read_image
 from ..edge.latency import processor
-from ..edge.runtime import installed_runtimes
+from ..edge.runtime import TFLiteModel, installed_runtimes
 from ..edge.scan import expand_paths, scan_files
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -54,6 +53,8 @@ class PictureTimes:
     megapixels: float
     scan_ms: float
     """From the file to the verdict."""
+    small_faces_off_ms: float
+    """The same without the search for small faces."""
     full_decode_ms: float
     decode_ms: float
     """Of what scan decodes: a large JPEG only as large as its faces need."""
@@ -70,6 +71,11 @@ class PictureTimes:
     def share_of_limit(self) -> float:
         """How much of the speed that the networks and the decoder allow is reached."""
         return self.limit_ms / self.scan_ms
+
+    @property
+    def small_faces_ratio(self) -> float:
+        """How many times as long a scan takes with the search for small faces as without it."""
+        return self.scan_ms / self.small_faces_off_ms
 
 
 @dataclass
@@ -144,6 +150,8 @@ def table(report: Report) -> list[str]:
         }
         lines += [f"  {part:<28} {ms:8.2f}" for part, ms in parts.items()]
         lines.append(f"  {'share of the limit reached':<28} {times.share_of_limit:8.0%}")
+        cost = f"{times.small_faces_ratio:.2f} times as long with it"
+        lines.append(f"  {'without the small faces':<28} {times.small_faces_off_ms:8.2f}  {cost}")
         if times.naive_ms:
             ratio = f"{times.naive_ms / times.scan_ms:.1f} times as long"
             lines.append(f"  {'MediaPipe and keras.predict':<28} {times.naive_ms:8.2f}  {ratio}")
@@ -166,7 +174,8 @@ def as_json(report: Report) -> str:
     """Return a report as JSON."""
     values = asdict(report)
     for name, times in report.sets.items():
-        values["sets"][name]["share_of_limit"] = times.share_of_limit
+        ratios = {"share_of_limit": times.share_of_limit, "small_faces_ratio": times.small_faces_ratio}
+        values["sets"][name].update(ratios)
     return json.dumps(values, indent=2)
 
 
@@ -183,32 +192,35 @@ def _made_pictures(folder: Path) -> dict[str, list[Path]]:
     """Write portraits as a webcam and as a phone would take them."""
     rng = np.random.default_rng(0)
     portraits = [read_image(SAMPLES / name) for name in ("real_astronaut.jpg", "real_grace_hopper.jpg")]
-    small, large = folder / "640x480", folder / "4000x3000"
-    for target in (small, large):
-        target.mkdir(parents=True)
-    for number, portrait in enumerate(portraits * 4):
-        view = portrait[:384] if number % 2 else portrait[:384, ::-1]
-        _save(view, (640, 480), rng, small / f"{number}.jpg")
+    sizes = {"640 x 480": (640, 480), "1 megapixel": (1152, 864), "12 megapixels": (4000, 3000)}
+    for name, size in list(sizes.items())[:2]:
+        for number, portrait in enumerate(portraits * 4):
+            view = portrait[:384] if number % 2 else portrait[:384, ::-1]
+            _save(view, size, rng, folder / name / f"{number}.jpg")
+    large = folder / "12 megapixels"
     for number, (portrait, (x, y, side)) in enumerate(zip(portraits, ((120, 60, 200), (120, 90, 380)), strict=True)):
-        _save(portrait[y : y + side * 3 // 4, x : x + side], (4000, 3000), rng, large / f"{number}.jpg")
-    return {"640 x 480": sorted(small.iterdir()), "12 megapixels": sorted(large.iterdir())}
+        _save(portrait[y : y + side * 3 // 4, x : x + side], sizes[large.name], rng, large / f"{number}.jpg")
+    return {name: sorted((folder / name).iterdir()) for name in sizes}
 
 
 def _save(view: np.ndarray, size: tuple[int, int], rng: np.random.Generator, path: Path) -> None:
     pixels = cv2.resize(view, size, interpolation=cv2.INTER_CUBIC)
     grain = rng.normal(0, _GRAIN, (size[1], size[0], 1)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(path, quality=90)
 
 
 def _measure(files: Sequence[Path], detector: Detector, workers: int, rounds: int) -> PictureTimes:
     naive = _Naive(files) if all(map(find_spec, ("keras", "mediapipe", "tensorflow"))) else None
+    plain = detector.another(small_faces=False)
+    finder = TFLiteModel(detector.bundle.face_detector, detector.classifier.runtime)
     seconds: dict[str, list[list[float]]] = defaultdict(lambda: [[] for _ in files])
     per_s: dict[int, list[float]] = defaultdict(list)
     naive_ms: list[float] = []
     pixels, repeats = 0, 1
     for turn in range(rounds + 1):
         for number, file in enumerate(files):
-            for name, used_s in _parts_s(file, detector).items():
+            for name, used_s in _parts_s(file, detector, plain, finder).items():
                 if turn:  # the first is to warm up
                     seconds[name][number].append(used_s)
         round_s = sum(min(by_file, default=0.0) for by_file in seconds["scan_ms"]) if turn else 1.0
@@ -237,8 +249,8 @@ def _measure(files: Sequence[Path], detector: Detector, workers: int, rounds: in
     )
 
 
-def _parts_s(file: Path, detector: Detector) -> dict[str, float]:
-    """Return what a scan of one file takes, and each of its parts apart."""
+def _parts_s(file: Path, detector: Detector, plain: Detector, finder: TFLiteModel) -> dict[str, float]:
+    """Return what a scan of one file takes, plain without the search for small faces, and each of its parts apart."""
     used: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -248,23 +260,22 @@ def _parts_s(file: Path, detector: Detector) -> dict[str, float]:
         return result
 
     timed("scan_ms", lambda: detector.scan_file(file))
+    timed("small_faces_off_ms", lambda: plain.scan_file(file))
     timed("full_decode_ms", lambda: read_image(file))
     picture = Picture(file)
     image, faces = detector.read(picture)
-    reduction = round(picture.width_px / image.shape[1])
+    shown = picture.width_px / image.shape[1]
+    reduction, smallest_px = round(shown), detector.bundle.min_face_px / shown
     timed("decode_ms", lambda: Picture(file).decode(reduction))
-    timed("find_ms", lambda: detector.finder.find(image))
-    size_px = detector.classifier.input_shape[1]
-    crops = timed(
-        "crop_ms", lambda: [crop_face(image, face.box_xyxy, size_px=size_px, margin_ratio=1) for face in faces]
-    )
+    timed("find_ms", lambda: detector.finder.find(image, smallest_px=smallest_px))
+    crops = timed("crop_ms", lambda: [detector.crop(image, face.box_xyxy, face.roll_degrees) for face in faces])
     timed("classify_ms", lambda: [detector.score(crop) for crop in crops])
-    found_in = np.zeros(detector.finder.model.input_shape, np.float32)
+    found_in = np.zeros(finder.input_shape, np.float32)
     batches = [crop[np.newaxis].astype(np.float32) for crop in crops]
 
     def bare() -> None:
         Picture(file).decode(reduction)
-        detector.finder.model.run(found_in)
+        finder.run(found_in)
         for batch in batches:
             detector.classifier.run(batch)
 

@@ -27,6 +27,7 @@ COMMANDS = {
         "split": "facetell.pipeline.commands",
         "train": "facetell.pipeline.commands",
         "evaluate": "facetell.pipeline.commands",
+        "left-out": "facetell.pipeline.commands",
         "compare": "facetell.tools.commands",
         "export": "facetell.convert.commands",
         "verify": "facetell.convert.commands",
@@ -40,7 +41,7 @@ COMMANDS = {
     },
 }
 
-_GO_ON = ("crop", "train", "pipeline")
+_GO_ON = ("crop", "train", "left-out", "pipeline")
 """What does not do again what is done."""
 
 EXTRAS = {
@@ -71,7 +72,7 @@ class LazyGroup(click.Group):
         module = next((verbs[cmd_name] for verbs in COMMANDS.values() if cmd_name in verbs), None)
         if module is None:
             return None
-        command: click.Command = getattr(import_module(module), cmd_name)
+        command: click.Command = getattr(import_module(module), cmd_name.replace("-", "_"))
         if not any(_VERBOSE[0] in parameter.opts for parameter in command.params):
             command.params.append(click.Option(_VERBOSE, is_flag=True, expose_value=False, help=_VERBOSE_HELP))
         return command

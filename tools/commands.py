@@ -80,7 +80,7 @@ def compare(runs: tuple[Path, ...], output: Path, split: str, ensemble: bool) ->
 
 
 @click.command()
-@click.option("--images", type=_FOLDER, help="Folder of pictures.  [default: portraits of 0.3 and 12 megapixels]")
+@click.option("--images", type=_FOLDER, help="Folder of pictures.  [default: portraits of 0.3, 1 and 12 megapixels]")
 @click.option("--model", type=_FOLDER, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads to go up to.  [default: one for each processor]")
 @click.option("--rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="More are more exact.")

@@ -16,12 +16,12 @@ from sklearn.metrics import roc_auc_score
 
 from ..convert.tflite import convert
 from ..convert.verify import latencies_ms
-from ..edge.conditions import CONDITIONS
 from ..edge.errors import DatasetError
 from ..edge.files import check_ours, write_text
 from ..edge.run import MODEL_FILE, Run
 from ..edge.tables import Table
 from ..pipeline.backbones import load_model
+from ..pipeline.conditions import EVERY
 from ..pipeline.evaluate import REPORT_JSON, SCORES, default_folder, evaluate
 from ..pipeline.metrics import BY_GROUP, auc_interval, source_groups
 from ..pipeline.plots import COLOURS, save_figure
@@ -96,13 +96,13 @@ def compare(
 
 def table(rows: Sequence[Compared]) -> Table:
     """Return a table of AUCs, sizes and times."""
-    sources, degraded = _sources(rows), [name for name in CONDITIONS if name != "clean"]
+    sources, degraded = _sources(rows), [name for name in EVERY if name != "clean"]
     head = ["run", "backbone", *sources, *(f"all, {name}" for name in degraded), "MB", "ms"]
     cells = []
     for row in rows:
         aucs = [row.auc["clean"].get(source) for source in sources]
         clean = [f"{auc[0]:.3f} ({auc[1]:.3f}-{auc[2]:.3f})" if auc else "-" for auc in aucs]
-        others = [f"{row.auc[name]['all'][0]:.3f}" for name in degraded]
+        others = [f"{row.auc[name]['all'][0]:.3f}" if "all" in row.auc[name] else "-" for name in degraded]
         size_and_time = (f"{row.size_bytes / 1e6:.2f}", f"{row.latency_ms:.2f}")
         cells.append([row.name, row.backbone, *clean, *others, *size_and_time])
     return Table(head, cells)
@@ -112,7 +112,7 @@ def _report(folder: Path, run: Run, split: str, progress: Callable[[str], None])
     """Return the report on a run's own split, made anew where it is missing, of other crops or of older code."""
     path = default_folder(folder, split) / REPORT_JSON
     report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if report.get("split_sha256") != run.split_sha256 or not set(CONDITIONS) <= set(report["results"]):
+    if report.get("split_sha256") != run.split_sha256 or not set(EVERY) <= set(report["results"]):
         progress(f"evaluating {folder}")
         evaluate(folder, split=split)
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -147,12 +147,14 @@ def _ensemble(files: Sequence[Path]) -> dict[str, dict[str, Auc]]:
     is_fake = np.array([scores[0][face]["label"] == "fake" for face in faces])
     groups = source_groups(np.array([scores[0][face]["source"] for face in faces]), is_fake)
     results: dict[str, dict[str, Auc]] = {}
-    for condition in CONDITIONS:
-        mean = np.mean([[float(one[face][f"p_fake {condition}"]) for face in faces] for one in scores], axis=0)
+    for condition in EVERY:
+        # Empty where a face was not found: NaN of one is NaN of all.
+        p_fake = [[float(one[face][f"p_fake {condition}"] or "nan") for face in faces] for one in scores]
+        mean = np.mean(p_fake, axis=0)
         results[condition] = {
             name: (float(roc_auc_score(is_fake[those], mean[those])), *auc_interval(mean[those], is_fake[those]))
-            for name, those in groups.items()
-            if 0 < is_fake[those].sum() < those.sum()
+            for name, members in groups.items()
+            if 0 < is_fake[those := members & ~np.isnan(mean)].sum() < those.sum()
         }
     return results
 

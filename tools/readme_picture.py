@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from ..edge.bundle import load_bundle
 from ..edge.detector import Detector
 from ..edge.images import read_image
+from ..edge.results import DOUBTS
 
 COLOURS = {"real": "#0072b2", "fake": "#d55e00", "uncertain": "#e6b800"}
 
@@ -36,7 +37,7 @@ def draw(samples: Path, output: Path) -> None:
             x_min, y_min, x_max, y_max = face.box_xyxy
             colour = COLOURS[face.verdict]
             axis.add_patch(Rectangle((x_min, y_min), x_max - x_min, y_max - y_min, fill=False, lw=3, ec=colour))
-            words = f"{face.verdict}  p_fake {face.p_fake:.2f}"
+            words = DOUBTS[face.doubt] if face.doubt else f"{face.verdict}  p_fake {face.p_fake:.2f}"
             axis.text(x_min, y_min - 8, words, color="white", fontsize=10, backgroundcolor=colour)
         if not faces:
             axis.text(12, 30, "no face", color="white", fontsize=10, backgroundcolor="#666666")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from facetell.edge.bundle import Bundle
-from facetell.edge.faces import FaceFinder, crop_face
+from facetell.edge.detector import Detector
 from facetell.edge.images import read_image
 
 PHONE = Path(__file__).parents[2] / "tools" / "phone"
@@ -23,14 +23,10 @@ POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 
 @pytest.fixture(scope="session")
 def faces(bundle: Bundle, samples: Path) -> np.ndarray:
     """The faces in the sample pictures as (N, 224, 224, 3) uint8 RGB."""
-    finder = FaceFinder(bundle.face_detector, min_score=bundle.min_face_score)
+    detector = Detector(bundle)
     images = [read_image(path) for path in sorted(samples.glob("*.jpg"))]
-    crops = [
-        crop_face(image, face.box_xyxy, size_px=bundle.input_size_px, margin_ratio=bundle.margin_ratio)
-        for image in images
-        for face in finder.find(image)
-    ]
-    return np.stack(crops)
+    faces = [(image, face) for image in images for face in detector.detect(image) if face.may_decide]
+    return np.stack([detector.crop(image, face.box_xyxy, face.roll_degrees) for image, face in faces])
 
 
 @pytest.fixture(scope="session")

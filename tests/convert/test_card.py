@@ -34,7 +34,8 @@ def test_the_card_begins_with_front_matter(card: str) -> None:
 def test_the_card_names_the_model_and_how_to_use_it(card: str, manifest: dict) -> None:
     assert f"# tiny {manifest['version']}" in card
     assert "224 x 224" in card
-    assert "1.0 times the longer side" in card
+    assert "1.5 times the longer side" in card
+    assert "Faces under 48 pixels are not judged" in card
     assert f"Fake from {manifest['thresholds']['fake']:.4g}, real up to {manifest['thresholds']['real']:.4g}" in card
 
 
@@ -52,6 +53,15 @@ def test_the_card_holds_the_numbers_of_the_evaluation(card: str, run: Path) -> N
             auc = f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
             at_threshold = f"{m['eer']:.1%} | {m['accuracy_at_threshold']:.1%}"
             assert f"| {condition} | {source} | {m['real']} / {m['fake']} | {auc} | {at_threshold} |" in card
+
+
+def test_the_card_says_where_the_thresholds_come_from(card: str, manifest: dict, run: Path) -> None:
+    assert "This split chose the calibration, the thresholds" in card
+    known = Run.read(run)
+    reserved = replace(known, pictures=known.pictures | {"new real reserved": 30, "new fake reserved": 12})
+    made = model_card(manifest, reserved, [], [], "")
+    assert "42 face crops of sources that it was not trained on chose the calibration" in made
+    assert "This split chose" not in made
 
 
 def test_the_card_holds_how_the_files_differ_from_keras(card: str, manifest: dict) -> None:
@@ -81,6 +91,14 @@ def test_a_model_of_face_crops_is_used_without_a_face_finder(card: str, manifest
     assert "face_detector.tflite" in card
     assert "face_detector.tflite" not in pre_cropped
     assert "resize the middle square to 256 x 256" in pre_cropped
+
+
+def test_a_condition_under_which_faces_are_lost_says_how_many_are_found(manifest: dict, run: Path) -> None:
+    report = json.loads((run / "evaluation-test" / "report.json").read_text())
+    report["found"]["tilted"] = 0.75
+    card = model_card(manifest, Run.read(run), [report], [], "")
+    assert "| tilted (75% found) | all |" in card
+    assert "| on its side | all |" in card
 
 
 def test_a_set_of_one_label_has_a_dash_for_its_auc(manifest: dict, run: Path) -> None:

@@ -18,8 +18,8 @@ from facetell.convert.ladder import RUNGS
 from facetell.convert.metadata import with_metadata
 from facetell.edge.bundle import load_bundle
 from facetell.edge.calibration import Calibration, Thresholds
+from facetell.edge.cut import centre
 from facetell.edge.errors import DatasetError, FacetellError
-from facetell.edge.faces import centre
 from facetell.edge.images import read_image
 from facetell.edge.manifest import read_manifest, select
 from facetell.edge.run import Run
@@ -52,12 +52,12 @@ def test_the_manifest_is_true_of_its_files(exported: Path, run: Path) -> None:
     assert manifest["face"] == {
         "file": "face_detector.tflite",
         "sha256": hashlib.sha256(finder).hexdigest(),
-        "min_score": 0.5,
-        "margin_ratio": 1.0,
+        "min_face_px": 48,
+        "margin_ratio": 1.5,
         "pre_cropped": False,
     }
     known = Run.read(run)
-    assert (manifest["format"], manifest["name"], manifest["license"]) == (1, "tiny", "for tests")
+    assert (manifest["format"], manifest["name"], manifest["license"]) == (2, "tiny", "for tests")
     assert manifest["input"] == {"size": 224, "color": "RGB", "range": [0, 255]}
     assert Thresholds(**manifest["thresholds"]) == known.thresholds
     assert manifest["created_with"] == known.versions

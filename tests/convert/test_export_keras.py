@@ -13,8 +13,8 @@ import keras
 
 from facetell.convert.ladder import RUNGS
 from facetell.edge.bundle import load_bundle
+from facetell.edge.cut import centre
 from facetell.edge.detector import Detector
-from facetell.edge.faces import centre
 from facetell.edge.images import read_image
 from facetell.edge.manifest import read_manifest
 from facetell.tools.cli import run as facetell

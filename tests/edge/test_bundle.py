@@ -34,6 +34,7 @@ def test_a_bundle_is_loaded_from(pack: Callable[[Path], Path], bundle_copy: Path
     assert bundle.input_size_px == manifest["input"]["size"]
     assert bundle.face_detector == (bundle_copy / manifest["face"]["file"]).read_bytes()
     assert bundle.margin_ratio == manifest["face"]["margin_ratio"]
+    assert bundle.min_face_px == manifest["face"]["min_face_px"]
     assert bundle.thresholds.fake == manifest["thresholds"]["fake"]
     assert list(bundle.classifiers) == list(manifest["files"])
     for precision, entry in manifest["files"].items():

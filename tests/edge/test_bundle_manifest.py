@@ -26,8 +26,8 @@ DELETED = object()
         ),
         *(((key,), 5) for key in ("input", "face", "files", "thresholds")),
         *(((key,), None) for key in ("input", "face", "files", "thresholds")),
-        (("format",), 2),
-        (("format",), "1"),
+        (("format",), 3),
+        (("format",), "2"),
         (("files",), {}),
         (("files",), []),
         (("files",), {"float64": {}}),
@@ -46,7 +46,9 @@ DELETED = object()
         (("files", "float32", "bias"), [0]),
         (("face", "file"), DELETED),
         (("face", "sha256"), 5),
-        (("face", "min_score"), "low"),
+        (("face", "min_face_px"), DELETED),
+        (("face", "min_face_px"), "small"),
+        (("face", "min_face_px"), 0),
         (("face", "margin_ratio"), {}),
         (("input", "size"), "large"),
         (("input", "size"), None),
@@ -80,6 +82,16 @@ def test_a_manifest_that_cannot_be_is_refused(
         place[keys[-1]] = value
     (bundle_copy / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="bundle"):
+        load_bundle(bundle_copy)
+
+
+@pytest.mark.parametrize(
+    ("format", "said"),
+    [(1, "older bundle format 1; export it again with: facetell export"), (3, "reads 2; upgrade facetell")],
+)
+def test_another_format_says_what_to_do(format: int, said: str, bundle_copy: Path, manifest: dict[str, Any]) -> None:
+    (bundle_copy / MANIFEST).write_text(json.dumps(manifest | {"format": format}))
+    with pytest.raises(ModelError, match=said):
         load_bundle(bundle_copy)
 
 

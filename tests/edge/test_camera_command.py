@@ -27,7 +27,7 @@ def test_events_of_a_file_as_lines_of_json(
     first, *between, last = (event["event"] for event in events)
     assert (first, last) == ("appeared", "left")
     assert set(between) <= {"verdict"}  # none on a machine that looks only now and then
-    assert set(events[0]) == {"time", "event", "track", "verdict", "p_fake", "box_xyxy"}
+    assert set(events[0]) == {"time", "event", "track", "verdict", "p_fake", "box_xyxy", "doubt"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process on Windows")

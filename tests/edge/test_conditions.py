@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS, jpeg, rescale, variations
-from facetell.edge.faces import crop_face
+from facetell.edge.cut import cut_square
+from facetell.edge.faces import Square
 
 from ..pictures import pattern
 
@@ -51,18 +52,19 @@ def test_rescale_to_half_averages_four_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    "square", [(200, 180, 224), (112, 112, 224), (150.5, 99.25, 180.5)], ids=["inside", "corner", "odd"]
+    "square",
+    [Square(200, 180, 224), Square(112, 112, 224), Square(150.5, 99.25, 180.5), Square(200, 180, 224, -31.0)],
+    ids=["inside", "corner", "odd", "turned"],
 )
-def test_variations_show_the_same_a_little_otherwise(square: tuple[float, float, float]) -> None:
-    x, y, side = square
+def test_variations_show_the_same_a_little_otherwise(square: Square) -> None:
     image = cv2.GaussianBlur(pattern(4, 400), (0, 0), 3)
-    box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    seen = crop_face(image, box, size_px=224, margin_ratio=1)
+    seen = cut_square(image, square, size_px=224)
     mirrored, saved, upper_left, lower_right = variations(image, seen, square)
     assert np.array_equal(mirrored, seen[:, ::-1])
     assert np.array_equal(saved, jpeg(seen, 75))
-    shown = 0.95 * side
-    for view, left, top in ((upper_left, box[0], box[1]), (lower_right, box[2] - shown, box[3] - shown)):
-        expected = crop_face(image, (left, top, left + shown, top + shown), size_px=224, margin_ratio=1)
-        assert np.abs(view.astype(int) - expected).max() <= 1
+    # What they show stands in the crop, from its corner on.
+    for view, corner in ((upper_left, 0), (lower_right, round(0.05 * 224))):
+        part = cut_square(seen, Square(corner + 0.475 * 224, corner + 0.475 * 224, 0.95 * 224), size_px=224)
+        assert np.abs(view[8:-8, 8:-8].astype(int) - part[8:-8, 8:-8]).mean() < 2
+        assert np.abs(view.astype(int) - seen).mean() > 4
     assert all(view.shape == (224, 224, 3) for view in (mirrored, saved, upper_left, lower_right))

@@ -7,6 +7,7 @@ import math
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from facetell.edge.bundle import DEFAULT_BUNDLE, EXPLAIN, MANIFEST
 from facetell.edge.detector import Detector
 from facetell.edge.explain import Explainer
 from facetell.edge.images import read_image
+from facetell.edge.results import FaceResult
 from facetell.tools.cli import run
 
 FAKE = "fake_hopper_with_astronauts_face.jpg"
@@ -29,23 +31,32 @@ def explainer(detector: Detector) -> Explainer:
 def test_the_evidence_adds_up_to_the_score(name: str, samples: Path, detector: Detector, explainer: Explainer) -> None:
     image = read_image(samples / name)
     for face in detector.detect(image):
-        evidence = explainer.evidence(detector.crop(image, face.box_xyxy))
+        evidence = explainer.evidence(detector.crop(image, face.box_xyxy, face.roll_degrees))
         assert evidence.shape == (7, 7)
         assert 1 / (1 + math.exp(-evidence.mean())) == pytest.approx(face.p_fake, abs=0.01)  # weights of 16 bits
 
 
-def test_only_faces_are_painted(samples: Path, detector: Detector, explainer: Explainer) -> None:
-    image = read_image(samples / FAKE)
+def test_a_sheet_shows_what_was_scored(samples: Path, detector: Detector, explainer: Explainer) -> None:
+    image = read_image(samples / "real_astronaut.jpg")
+    matrix = cv2.getRotationMatrix2D((226, 131), 30, 1)
+    image = cv2.warpAffine(image, matrix, (512, 512), borderMode=cv2.BORDER_REFLECT_101)
     (face,) = detector.detect(image)
-    painted = explainer.painted(image, [face])
-    changed = np.abs(painted.astype(int) - image).max(axis=2) > 0
-    x, y, side = detector.square(image, face.box_xyxy)
-    frame_px = 40  # with its words
-    outside = np.ones_like(changed)
-    outside[round(y - side / 2) - frame_px : round(y + side / 2) + 8, round(x - side / 2) - 8 :] = False
-    assert not changed[outside].any()
-    inside = changed[round(y - side / 4) : round(y + side / 4), round(x - side / 4) : round(x + side / 4)]
-    assert inside.mean() > 0.9
+    assert abs(face.roll_degrees) > 20
+    shown = cv2.resize(explainer.sheet(image, [face])[:, :448], (224, 224), interpolation=cv2.INTER_AREA)
+    crop = detector.crop(image, face.box_xyxy, face.roll_degrees)
+    assert np.abs(shown[:190].astype(int) - crop[:190]).mean() < 6  # below are the words
+
+
+TINY = FaceResult((0, 0, 20, 20), 0.9, None, "uncertain", doubt="too_small")
+
+
+@pytest.mark.parametrize(("scored", "tiny", "rows"), [(1, 0, 1), (2, 30, 2), (25, 0, 20)])
+def test_a_sheet_has_the_first_faces_with_a_score(
+    scored: int, tiny: int, rows: int, astronaut: np.ndarray, detector: Detector, explainer: Explainer
+) -> None:
+    faces = [*detector.detect(astronaut) * scored, *[TINY] * tiny]
+    height, width = explainer.sheet(astronaut, faces).shape[:2]
+    assert (height + 8, width) == (rows * (448 + 8), 2 * 448 + 8)
 
 
 def test_a_fake_is_orange_and_a_real_face_blue(samples: Path, detector: Detector, explainer: Explainer) -> None:
@@ -71,7 +82,7 @@ def test_a_sheet_has_a_row_for_each_face(samples: Path, tmp_path: Path, capsys) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["no_face_coffee.jpg", "-o", "out.png"], "no face was found"),
+        (["no_face_coffee.jpg", "-o", "out.png"], "no face that can be judged was found"),
         (["nowhere.jpg", "-o", "out.png"], "no such file"),
         (["real_astronaut.jpg", "-o", "out.txt"], "wanted a name that ends in .png or .jpg"),
         (["real_astronaut.jpg", "-o", "taken.png"], "taken.png exists already"),

@@ -1,109 +1,82 @@
-"""Where faces are found, held to MediaPipe's own answer, and which pixels the classifier sees of them."""
+"""What six points say of a face, and where a turned square lies in the picture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import math
 
-import cv2
 import numpy as np
 import pytest
 
-from facetell.edge.bundle import Bundle
-from facetell.edge.faces import Face, FaceFinder, centre, crop_face, largest_face, resize_face, saved_size_px
-from facetell.edge.images import read_image
+from facetell.edge.faces import Face, Square, largest_face
 
-PICTURES = [
-    *("real_astronaut", "real_grace_hopper", "fake_astronaut_with_hoppers_face", "fake_hopper_with_astronauts_face"),
-    *("two_faces", "no_face_coffee", "real_turned_by_exif"),
-]
-VARIANTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "as it is": lambda image: image,
-    "flipped": lambda image: np.ascontiguousarray(image[:, ::-1]),
-    "half": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
-    "enlarged": lambda image: cv2.resize(image, None, fx=1.7, fy=1.7),
-    "stretched": lambda image: cv2.resize(image, None, fx=1.2, fy=0.9),
-    "odd size": lambda image: np.ascontiguousarray(image[:-1, :-3]),
-    "padded right": lambda image: np.pad(image, ((0, 0), (0, 123), (0, 0))),
-    "padded above": lambda image: np.pad(image, ((201, 0), (0, 0), (0, 0)), mode="edge"),
-    "dark": lambda image: (image * 0.4).astype(np.uint8),
-}
-SIZE = 224
-SURROUND = saved_size_px(SIZE) / SIZE
+FRONTAL = ((30, 40), (70, 40), (50, 62), (50, 82), (12, 48), (88, 48))
+"""Right eye, left eye, nose, mouth and ears of a face whose box is (0, 0, 100, 100)."""
 
 
-@pytest.fixture(scope="module")
-def finder(bundle: Bundle) -> FaceFinder:
-    return FaceFinder(bundle.face_detector, min_score=bundle.min_face_score)
+def face(points=FRONTAL, box=(0.0, 0.0, 100.0, 100.0)) -> Face:
+    return Face(box, 0.9, tuple((float(x), float(y)) for x, y in points))
 
 
-def noise(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+def with_point(index: int, x: float, y: float) -> Face:
+    return face((*FRONTAL[:index], (x, y), *FRONTAL[index + 1 :]))
 
 
-def photo(astronaut: np.ndarray, side: int) -> np.ndarray:
-    return cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_CUBIC)
+def turned_about(face: Face, degrees: float, centre: tuple[float, float]) -> Face:
+    """Return a face whose points are turned clockwise."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x0, y0 = centre
+    points = [(x0 + cos * (x - x0) - sin * (y - y0), y0 + sin * (x - x0) + cos * (y - y0)) for x, y in face.points_xy]
+    return Face(face.box_xyxy, face.score, tuple(points))
 
 
-def gradient(height: int, width: int) -> np.ndarray:
-    """Red is a pixel's x, green its y."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x, y, np.zeros_like(x)], axis=2).astype(np.uint8)
+def test_centre_and_size_are_the_boxs() -> None:
+    wide = face(box=(10, 20, 50, 40))
+    assert (wide.centre_xy, wide.size_px) == ((30, 30), 40)
+    assert face(box=(10, 20, 30, 60)).size_px == 40
 
 
-# Finding
+@pytest.mark.parametrize("degrees", [0, 10, 25, -45, 90, -90, 135, 179, -179])
+def test_roll_is_the_turn_of_the_eyes_clockwise(degrees: float) -> None:
+    assert turned_about(face(), degrees, (50, 50)).roll_degrees == pytest.approx(degrees)
 
 
-@pytest.fixture(scope="module")
-def mediapipe_find(bundle: Bundle) -> Callable[[np.ndarray], list[Face]]:
-    pytest.importorskip("mediapipe")
-    from facetell.pipeline.crop import mediapipe_finder
-
-    return mediapipe_finder(bundle.min_face_score)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # mediapipe's own
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_boxes_are_mediapipes(variant: str, finder: FaceFinder, mediapipe_find, samples: Path) -> None:
-    found = 0
-    for name in PICTURES:
-        image = VARIANTS[variant](read_image(samples / f"{name}.jpg"))
-        ours, theirs = finder.find(image), mediapipe_find(image)
-        assert len(ours) == len(theirs), name
-        for one, other in zip(ours, theirs, strict=True):
-            assert one.box_xyxy == pytest.approx(other.box_xyxy, abs=0.01), name
-            assert one.score == pytest.approx(other.score, abs=1e-4), name
-        found += len(ours)
-    assert found >= 4  # so that equal boxes were not all no boxes
+def test_a_face_without_points_is_taken_to_be_upright_and_frontal() -> None:
+    bare = Face((0, 0, 10, 10), 0.9)
+    assert (bare.roll_degrees, bare.is_frontal) == (0, True)
 
 
 @pytest.mark.parametrize(
-    ("name", "faces"),
-    [("real_astronaut", 1), ("real_grace_hopper", 1), ("two_faces", 2), ("no_face_coffee", 0)],
+    ("seen", "is_frontal"),
+    [
+        (face(), True),
+        (with_point(2, 60, 62), True),  # looks a little aside
+        (with_point(2, 73, 62), True),  # three-quarter view: the nose is .57 of the eyes' distance off the middle
+        (with_point(2, 76, 62), False),  # profile: .65
+        (with_point(2, 24, 62), False),  # to the other side
+        (with_point(1, 57, 40), False),  # the eyes are too close to each other
+        (with_point(1, 59, 40), True),
+        (with_point(2, 50, 38), False),  # the nose is above the eyes
+        (with_point(3, 50, 60), False),  # the mouth is above the nose
+        (with_point(3, 50, 72), False),  # the mouth is too close to the eyes
+        (face(((70, 40), (30, 40), *FRONTAL[2:])), False),  # the eyes are swapped, as upside down
+    ],
 )
-def test_number_of_faces(name: str, faces: int, finder: FaceFinder, samples: Path) -> None:
-    found = finder.find(read_image(samples / f"{name}.jpg"))
-    assert len(found) == faces
-    assert [face.score for face in found] == sorted((face.score for face in found), reverse=True)
+@pytest.mark.parametrize("degrees", [0, 25, -90, 180])
+def test_a_frontal_face_has_its_points_in_place_however_it_is_turned(seen: Face, is_frontal: bool, degrees) -> None:
+    assert turned_about(seen, degrees, (50, 50)).is_frontal is is_frontal
 
 
-def test_the_box_is_around_the_face(finder: FaceFinder, astronaut: np.ndarray) -> None:
-    (face,) = finder.find(astronaut)
-    assert face.box_xyxy == pytest.approx((177, 83, 273, 179), abs=8)
-    assert face.score > 0.8
+@pytest.mark.parametrize("points", [((5, 5),) * 6, ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0), (0, 0))])
+def test_points_without_extent_are_no_frontal_face(points) -> None:
+    assert not face(points).is_frontal
+    assert not face(points, box=(5, 5, 5, 5)).is_frontal
 
 
-def test_a_higher_minimal_score_finds_less(bundle: Bundle, astronaut: np.ndarray) -> None:
-    assert FaceFinder(bundle.face_detector, min_score=0.99).find(astronaut) == []
-
-
-@pytest.mark.parametrize(
-    "shape",
-    [(1, 1), (1, 2), (2, 1), (1, 500), (500, 1), (3, 5000), (5000, 3), (2, 32_766), (32_766, 2)],
-    ids=lambda shape: f"{shape[1]}x{shape[0]}",
-)
-def test_no_face_in_pictures_of_hardly_any_pixels(shape: tuple[int, int], finder: FaceFinder) -> None:
-    assert finder.find(noise(*shape)) == []
+def test_scaled() -> None:
+    twice = face(box=(-10, 0, 30, 40)).scaled(2)
+    assert twice.box_xyxy == (-20, 0, 60, 80)
+    assert twice.points_xy[2] == (100, 124)
+    assert (twice.score, twice.roll_degrees, twice.is_frontal) == (0.9, 0, face().is_frontal)
 
 
 def test_largest_face() -> None:
@@ -112,141 +85,17 @@ def test_largest_face() -> None:
     assert largest_face([small]) is small
 
 
-# Cropping: which square
-
-
-@pytest.mark.parametrize("size_px", [1, 32, 224])
-@pytest.mark.parametrize("surround_ratio", [1, 8 / 7, 2])
 @pytest.mark.parametrize(
-    "box",
-    [(20, 30, 60, 80), (0, 0, 100, 90), (-500, -400, 900, 800), (5000, 5000, 5010, 5010), (10, 10, 10, 10)],
-    ids=["inside", "whole", "around", "far outside", "empty"],
-)
-@pytest.mark.parametrize("shape", [(90, 100), (1, 1), (1, 57), (57, 1), (2, 3)], ids=lambda shape: f"{shape}")
-def test_a_crop_is_always_a_square_of_the_size_asked(shape, box, surround_ratio, size_px) -> None:
-    image = noise(*shape)
-    crop = crop_face(image, box, size_px=size_px, margin_ratio=1.3, surround_ratio=surround_ratio)
-    assert (crop.shape, crop.dtype) == ((size_px, size_px, 3), np.uint8)
-    for channel in range(3):  # real pixels alone: nothing is darker or lighter than the picture
-        assert image[..., channel].min() <= crop[..., channel].min() <= crop[..., channel].max()
-        assert crop[..., channel].max() <= image[..., channel].max()
-
-
-@pytest.mark.parametrize("size_px", [1, 7, 32, 224, 256])
-def test_a_square_of_the_size_asked_is_cut_out_unchanged(size_px: int) -> None:
-    image = noise(400, 500)
-    box = (30, 40, 30 + size_px, 40 + size_px)
-    crop = crop_face(image, box, size_px=size_px, margin_ratio=1)
-    assert (crop == image[40 : 40 + size_px, 30 : 30 + size_px]).all()
-
-
-@pytest.mark.parametrize(
-    ("box", "margin_ratio", "same_as"),
+    ("degrees", "corners"),
     [
-        ((-20, 30, 40, 90), 1, (0, 30, 60, 90)),  # over the left edge
-        ((30, -20, 90, 40), 1, (30, 0, 90, 60)),  # over the top
-        ((180, 30, 240, 90), 1, (140, 30, 200, 90)),  # over the right edge
-        ((30, 80, 90, 140), 1, (30, 60, 90, 120)),  # over the bottom
-        ((-20, -20, 40, 40), 1, (0, 0, 60, 60)),  # over a corner
-        ((900, 900, 960, 960), 1, (140, 60, 200, 120)),  # far outside
-        ((40, 50, 80, 70), 1, (40, 40, 80, 80)),  # as wide as the longer side
-        ((50, 40, 70, 80), 1.5, (30, 30, 90, 90)),  # with a margin around the centre
-        ((0, 10, 30, 40), 2, (0, 0, 60, 60)),  # a margin that reaches over the edge
-        ((20, 10, 180, 100), 1, (40, 0, 160, 120)),  # larger than the picture is high: shrunk
-        ((-500, -500, 700, 620), 1, (40, 0, 160, 120)),
+        (0, [(90, 40), (110, 40), (90, 60)]),
+        (90, [(110, 40), (110, 60), (90, 40)]),  # clockwise: its upper left corner is at the upper right
+        (-90, [(90, 60), (90, 40), (110, 60)]),
+        (180, [(110, 60), (90, 60), (110, 40)]),
+        (45, [(100, 50 - 200**0.5), (100 + 200**0.5, 50), (100 - 200**0.5, 50)]),
     ],
 )
-def test_the_square_is_moved_into_the_picture(box, margin_ratio, same_as) -> None:
-    image = noise(120, 200)
-    expected = crop_face(image, same_as, size_px=64, margin_ratio=1)
-    assert (crop_face(image, box, size_px=64, margin_ratio=margin_ratio) == expected).all()
-
-
-# Cropping: which pixels
-
-
-@pytest.mark.parametrize(
-    ("box", "size_px"),
-    [
-        ((100, 60, 132, 92), 32),  # pixel for pixel
-        ((100.25, 60.5, 132.25, 92.5), 32),  # between the pixels
-        ((50, 60, 150, 160), 224),  # enlarged
-        ((80.3, 70.9, 91.4, 82), 224),  # much enlarged
-        ((30, 20, 180, 170), 100),  # one and a half picture pixels for one
-        ((20, 30, 180, 190), 80),  # two
-        ((7, 5, 242, 240), 32),  # 7.3
-        ((0, 0, 256, 256), 32),  # the whole picture, eight
-        ((13, 11, 240, 238), 24),  # 9.5
-    ],
-)
-def test_pixels_come_from_where_they_should(box, size_px: int) -> None:
-    image = gradient(256, 256)
-    crop = crop_face(image, box, size_px=size_px, margin_ratio=1)
-    x_min, y_min, x_max, _ = box
-    at = (np.arange(size_px) + 0.5) * (x_max - x_min) / size_px - 0.5
-    assert np.abs(crop[..., 0] - (x_min + at)[np.newaxis, :]).max() <= 1
-    assert np.abs(crop[..., 1] - (y_min + at)[:, np.newaxis]).max() <= 1
-    assert (crop[..., 2] == 0).all()
-
-
-@pytest.mark.parametrize("period_px", [2, 4])
-def test_shrinking_averages_instead_of_picking(period_px: int) -> None:
-    stripes = np.zeros((960, 960, 3), np.uint8)
-    stripes[:, np.arange(960) % period_px < period_px // 2] = 255
-    crop = crop_face(stripes, (0, 0, 960, 960), size_px=96, margin_ratio=1)
-    assert np.abs(crop.astype(int) - 127.5).max() <= 52  # picking gives 0 and 255
-
-
-@pytest.mark.parametrize("side", [1, 20, 99.7, 223, 224, 225, 300, 447, 448, 449, 671.9, 672, 1120, 1792, 2000, 2016])
-@pytest.mark.parametrize("is_whole_picture", [False, True], ids=["inside", "whole"])
-def test_the_centre_of_the_surrounding_crop_is_the_crop(side: float, is_whole_picture: bool, astronaut) -> None:
-    """Whatever the scale, and also where the surroundings are mirrored on all sides."""
-    image = photo(astronaut, max(1, int(side)) if is_whole_picture else 2400)
-    x, y = (side / 2, side / 2) if is_whole_picture else (1103.3, 1060.8)
-    box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    stored_px = saved_size_px(SIZE)
-
-    def difference(image: np.ndarray) -> np.ndarray:
-        crop = crop_face(image, box, size_px=SIZE, margin_ratio=1)
-        around = crop_face(image, box, size_px=stored_px, margin_ratio=1, surround_ratio=SURROUND)
-        assert around.shape == (stored_px, stored_px, 3)
-        return np.abs(centre(around, SIZE).astype(int) - crop)
-
-    assert difference(cv2.GaussianBlur(image, (0, 0), max(1, side / 100))).max() <= 1
-    # OpenCV rounds positions to 1/32 of a pixel, which shows here and there where a photo is sharp.
-    assert difference(image).mean() <= 0.1
-
-
-def test_surroundings_are_mirrored_beyond_the_edge() -> None:
-    image = gradient(64, 64)
-    crop = crop_face(image, (0, 0, 64, 64), size_px=128, margin_ratio=1, surround_ratio=2)
-    mirrored = np.pad(np.arange(64), 32, mode="reflect")
-    assert (crop[40, :, 0] == mirrored).all()
-    assert (crop[:, 40, 1] == mirrored).all()
-
-
-# Crops that are stored
-
-
-def test_a_stored_crop_is_not_changed_by_resizing() -> None:
-    image = noise(256, 256)
-    assert (resize_face(image, size_px=256) == image).all()
-
-
-@pytest.mark.parametrize(("shape", "x", "y"), [((60, 100), 20, 0), ((100, 60), 0, 20), ((61, 100), 19.5, 0)])
-def test_resizing_takes_the_centre_square(shape: tuple[int, int], x: float, y: float) -> None:
-    side = min(shape)
-    expected = crop_face(noise(*shape), (x, y, x + side, y + side), size_px=256, margin_ratio=1)
-    assert (resize_face(noise(*shape), size_px=256) == expected).all()
-
-
-@pytest.mark.parametrize(("input_px", "saved_px"), [(224, 256), (112, 128), (160, 182), (192, 220), (32, 36), (37, 43)])
-def test_stored_crops_are_a_seventh_larger(input_px: int, saved_px: int) -> None:
-    assert saved_size_px(input_px) == saved_px
-    assert (saved_px - input_px) % 2 == 0  # or the centre would stand half a pixel beside a plain crop
-
-
-def test_centre() -> None:
-    image = noise(256, 256)
-    assert (centre(image, 224) == image[16:240, 16:240]).all()
-    assert centre(image, 256) is image or (centre(image, 256) == image).all()
+def test_where_a_turned_square_lies(degrees: float, corners: list[tuple[float, float]]) -> None:
+    square = Square(100, 50, 20, degrees)
+    assert square.place(np.array([[0, 0], [20, 0], [0, 20]])) == pytest.approx(np.array(corners))
+    assert square.place(np.array([10, 10])) == pytest.approx([100, 50])

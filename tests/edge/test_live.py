@@ -13,6 +13,7 @@ from facetell.edge.camera import Camera
 from facetell.edge.detector import Detector
 from facetell.edge.images import read_image
 from facetell.edge.live import Look, Steady, Watcher, as_line, drawn, in_words, looks, save_fakes
+from facetell.edge.results import FaceResult
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,30 @@ def test_a_face_appears_gets_a_verdict_and_leaves(detector: Detector, portrait: 
     assert [event.verdict for event in events] == ["uncertain", "real", "real"]
     assert json.loads(as_line(events[1]))["verdict"] == "real"
     assert "face 1: real 0." in in_words(events[1])
+
+
+def test_a_face_that_comes_closer_is_judged(detector: Detector) -> None:
+    """Ten looks at which it is too small, then as many as a verdict needs, then it turns away."""
+    far, near, away = (
+        FaceResult((10, 10, 60, 60), 0.9, p_fake, "uncertain", doubt=doubt)
+        for p_fake, doubt in ((None, "too_small"), (1.0, None), (0.0, "not_frontal"))
+    )
+    watcher, events, shown = Watcher(detector.verdict), [], []
+    for number, face in enumerate([far] * 10 + [near] * 15 + [away] * 45):
+        (face,), news = watcher.look(number * 0.1, [face])
+        events += news
+        shown.append((face.verdict, face.p_fake, face.doubt))
+    assert set(shown[:10]) == {("uncertain", None, "too_small")}
+    assert shown[24] == ("fake", 1.0, None)
+    assert shown[-1] == ("uncertain", 0.0, "not_frontal")
+    assert all(verdict == "uncertain" for verdict, _, doubt in shown if doubt)
+    assert [(event.event, event.verdict, event.doubt) for event in events] == [
+        ("appeared", "uncertain", "too_small"),
+        ("verdict", "fake", None),
+        ("verdict", "uncertain", "not_frontal"),
+    ]
+    assert json.loads(as_line(events[0]))["doubt"] == "too_small"
+    assert in_words(events[2]).endswith("face 1: turned away or partly hidden")
 
 
 def test_a_slow_machine_does_not_take_one_face_for_many(detector: Detector, portrait: np.ndarray) -> None:

@@ -12,9 +12,11 @@ from facetell.edge.errors import DatasetError, SourceError
 from facetell.edge.manifest import (
     Record,
     balanced_sample,
+    deciding,
     read_manifest,
     select,
     split_sha256,
+    without_sources,
     write_manifest,
     write_skipped,
 )
@@ -35,6 +37,7 @@ def write(folder: Path, *lines: str) -> None:
         RECORD,
         replace(RECORD, label="real", split="", stated_split="", group=""),
         replace(RECORD, split="excluded"),
+        replace(RECORD, split="reserved", room_ratio=1.375),
         replace(RECORD, path="fake/Ünïcödé 顔.png", source="データ"),
         replace(RECORD, path='fake/comma, "quote"; semicolon.png'),
         replace(RECORD, group="=HYPERLINK()", source="'quoted'"),
@@ -43,7 +46,19 @@ def write(folder: Path, *lines: str) -> None:
         replace(RECORD, path="fake/..dots../a.png"),
         replace(RECORD, path=" leading and trailing "),
     ],
-    ids=["plain", "undecided", "excluded", "unicode", "quotes", "formula", "newline", "return", "dots", "spaces"],
+    ids=[
+        "plain",
+        "undecided",
+        "excluded",
+        "reserved",
+        "unicode",
+        "quotes",
+        "formula",
+        "newline",
+        "return",
+        "dots",
+        "spaces",
+    ],
 )
 def test_what_is_written_is_read(record: Record, tmp_path: Path) -> None:
     write_manifest(tmp_path, [record, RECORD])
@@ -69,9 +84,15 @@ def test_other_columns_and_their_order_do_not_matter(tmp_path: Path) -> None:
     ("row", "reason"),
     [
         ("a.png,fake,set,,,,256,256,", None),
-        ("a.png,fake,set,,,,wide,256,", "line 3: width and height must be whole numbers"),
-        ("a.png,fake,set,,,,,256,", "line 3: width and height must be whole numbers"),
-        ("a.png,fake,set", "line 3: width and height must be whole numbers"),
+        ("a.png,fake,set,,,,wide,256,", "line 3: width, height and room_ratio must be numbers"),
+        ("a.png,fake,set,,,,,256,", "line 3: width, height and room_ratio must be numbers"),
+        ("a.png,fake,set", "line 3: width, height and room_ratio must be numbers"),
+        ("a.png,fake,set,,,,256,256,,1.5", None),
+        ("a.png,fake,set,,,,256,256,,wide", "line 3: width, height and room_ratio must be numbers"),
+        ("a.png,fake,set,,,,256,256,,nan", "line 3: the room_ratio is nan, wanted 0 to 100"),
+        ("a.png,fake,set,,,,256,256,,-1", r"line 3: the room_ratio is -1\.0, wanted 0 to 100"),
+        ("a.png,fake,set,,holiday,,256,256,", "line 3: the split is 'holiday', wanted one of train, validation, test"),
+        ("a.png,fake,set,,,,256,256,reserved", "line 3: the split is '', wanted one of"),
         ("a.png,FAKE,set,,,,256,256,", "line 3: the label is 'FAKE', wanted real or fake"),
         ("a.png,,set,,,,256,256,", "line 3: the label is ''"),
         ("/etc/passwd,fake,set,,,,256,256,", "line 3: the path '/etc/passwd' leaves the folder"),
@@ -80,7 +101,7 @@ def test_other_columns_and_their_order_do_not_matter(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_row_is_named_by_its_line(row: str, reason: str | None, tmp_path: Path) -> None:
-    write(tmp_path, HEADER, "b.png,real,set,,,,256,256,", row)
+    write(tmp_path, f"{HEADER},room_ratio", "b.png,real,set,,,,256,256,", row)
     if reason is None:
         assert len(read_manifest(tmp_path)) == 2
     else:
@@ -145,6 +166,39 @@ def test_a_split_is_taken_only_with_both_labels(labels: tuple[str, ...], missing
     else:
         with pytest.raises(DatasetError, match=f"the train split has no {missing} pictures"):
             select([*others, *wanted], "train")
+
+
+DECIDING = {
+    # labels of reserved and of validation pictures -> the split that decides, or the error
+    "reserved pictures of both labels": (("real", "fake"), ("real", "fake"), "reserved"),
+    "nothing else": (("real", "fake"), (), "reserved"),
+    "none reserved": ((), ("real", "fake"), "validation"),
+    "reserved ones of one label": (("real",), ("real", "fake"), "validation"),
+    "too few of both": (("real",), ("fake",), "the validation split has no real pictures"),
+}
+
+
+@pytest.mark.parametrize(("reserved", "validation", "wanted"), DECIDING.values(), ids=DECIDING)
+def test_reserved_pictures_decide_where_they_can(
+    reserved: tuple[str, ...], validation: tuple[str, ...], wanted: str
+) -> None:
+    of_split = {
+        "reserved": [replace(RECORD, label=label, split="reserved") for label in reserved],
+        "validation": [replace(RECORD, label=label, split="validation") for label in validation],
+        "train": [RECORD, replace(RECORD, label="real")],
+    }
+    records = [known for members in of_split.values() for known in members]
+    if wanted in of_split:
+        assert deciding(records) == of_split[wanted]
+    else:
+        with pytest.raises(DatasetError, match=wanted):
+            deciding(records)
+
+
+def test_left_out_sources_are_gone_whole() -> None:
+    records = [replace(RECORD, source=source, label=label) for source in "ab" for label in ("real", "fake")]
+    assert without_sources(records, ["a"]) == records[2:]
+    assert without_sources(records, []) == records
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a scan writes: the same facts as lines of JSON, one JSON array, CSV rows or a table."""
+"""What a scan says of a file by its faces, and writes: lines of JSON, one JSON array, CSV rows or a table."""
 
 from __future__ import annotations
 
@@ -8,10 +8,23 @@ import json
 
 import pytest
 
-from facetell.edge.results import CSV_COLUMNS, FORMATS, FaceResult, FileResult, write_results
+from facetell.edge.results import (
+    CSV_COLUMNS,
+    DOUBTS,
+    FORMATS,
+    Doubt,
+    FaceResult,
+    FileResult,
+    decided,
+    not_judged,
+    write_results,
+)
 
 FAKE = FaceResult((10.0, 20.5, 110.0, 130.5), 0.9, 0.97, "fake")
 UNSURE = FaceResult((-3.0, 0.0, 40.0, 43.0), 0.6, 0.5, "uncertain")
+TURNED = FaceResult((50.0, 60.0, 150.0, 170.0), 0.8, 0.99, "uncertain", -31.5, "not_frontal")
+DOG = FaceResult((200.0, 0.0, 280.0, 80.0), 0.7, 1.0, "uncertain", doubt="may_not_be_a_face")
+TINY = FaceResult((300.0, 0.0, 320.0, 20.0), 0.9, None, "uncertain", doubt="too_small")
 ABOUT = {
     "width": 640,
     "height": 480,
@@ -21,9 +34,16 @@ ABOUT = {
     "latency_ms": 12.34,
 }
 
-ONE = FileResult("one.jpg", "ok", "fake", 0.97, [FAKE], **ABOUT)
-TWO = FileResult("two.jpg", "ok", "fake", 0.97, [FAKE, UNSURE], **ABOUT)
-NOBODY = FileResult("nobody.jpg", "ok", "no_face", **ABOUT)
+
+def file_of(path: str, *faces: FaceResult) -> FileResult:
+    return FileResult(path, "ok", **decided(faces), **ABOUT)
+
+
+ONE = file_of("one.jpg", FAKE)
+TWO = file_of("two.jpg", UNSURE, FAKE)
+CROWD = file_of("crowd.jpg", TINY, DOG, TURNED, TINY)
+NOBODY = file_of("nobody.jpg")
+NO_PERSON = file_of("dog.jpg", *[TINY] * 12, DOG)
 BROKEN = FileResult("broken.jpg", "error", "error", error="no such file")
 ALL = [ONE, TWO, NOBODY, BROKEN]
 
@@ -55,6 +75,66 @@ def csv_rows(results: list[FileResult]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(written(results, "csv"), newline="")))
 
 
+# Which face decides
+
+
+def face(verdict: str, p_fake: float | None, doubt: Doubt | None = None) -> FaceResult:
+    return FaceResult((0.0, 0.0, 9.0, 9.0), 0.9, p_fake, verdict, doubt=doubt)
+
+
+REAL, SUSPECT, PROFILE = face("real", 0.3), face("fake", 0.91), face("uncertain", 0.95, "not_frontal")
+PUPPET, SMALL = face("uncertain", 0.99, "may_not_be_a_face"), face("uncertain", None, "too_small")
+
+
+@pytest.mark.parametrize(
+    ("faces", "ordered", "verdict", "p_fake", "deciding", "too_small", "doubtful"),
+    [
+        ([], [], "no_face", None, None, 0, 0),
+        ([REAL], [REAL], "real", 0.3, 0, 0, 0),
+        ([REAL, SUSPECT], [SUSPECT, REAL], "fake", 0.91, 0, 0, 0),
+        ([PROFILE, SUSPECT, REAL], [SUSPECT, PROFILE, REAL], "fake", 0.91, 0, 0, 0),
+        ([REAL, PROFILE], [PROFILE, REAL], "uncertain", 0.95, 0, 0, 0),
+        ([SMALL, PUPPET, REAL], [REAL, PUPPET, SMALL], "real", 0.3, 0, 1, 1),
+        ([PUPPET], [PUPPET], "no_face", None, None, 0, 1),
+        ([SMALL, PUPPET, SMALL], [PUPPET, SMALL, SMALL], "no_face", None, None, 2, 1),
+    ],
+)
+def test_the_most_suspicious_face_that_may_decide_does(
+    faces: list[FaceResult],
+    ordered: list[FaceResult],
+    verdict: str,
+    p_fake: float | None,
+    deciding: int | None,
+    too_small: int,
+    doubtful: int,
+) -> None:
+    assert decided(faces) == {
+        **{"verdict": verdict, "p_fake": p_fake, "faces": ordered},
+        **{"deciding_face": deciding, "too_small": too_small, "doubtful": doubtful},
+    }
+
+
+@pytest.mark.parametrize(
+    ("faces", "words"),
+    [
+        ([REAL, PROFILE], ""),
+        ([SMALL], "1 face too small to judge"),
+        ([SMALL] * 12 + [PUPPET], "12 faces too small to judge, 1 detection that may not be a face"),
+        ([REAL, PUPPET, PUPPET], "2 detections that may not be faces"),
+    ],
+)
+def test_what_does_not_decide_is_counted_in_words(faces: list[FaceResult], words: str) -> None:
+    assert not_judged(file_of("a.jpg", *faces)) == words
+
+
+def test_every_doubt_has_words() -> None:
+    assert DOUBTS == {
+        "may_not_be_a_face": "may not be a face",
+        "too_small": "too small to judge",
+        "not_frontal": "turned away or partly hidden",
+    }
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_verdicts_are_counted(format: str) -> None:
     tally = write_results(iter(ALL), format, io.StringIO())
@@ -77,6 +157,8 @@ def test_reasons_that_differ_in_numbers_alone_are_one() -> None:
         (ONE, {"model": "blaze 1", "precision": "int8", "rule": "fake from 0.9", "error": None}),
         (NOBODY, {"status": "ok", "verdict": "no_face", "p_fake": None, "faces": [], "width": 640}),
         (BROKEN, {"status": "error", "verdict": "error", "p_fake": None, "faces": [], "error": "no such file"}),
+        (CROWD, {"verdict": "uncertain", "p_fake": 0.99, "deciding_face": 0, "too_small": 2, "doubtful": 1}),
+        (NO_PERSON, {"verdict": "no_face", "p_fake": None, "deciding_face": None, "too_small": 12, "doubtful": 1}),
         (BROKEN, {"width": None, "height": None, "latency_ms": None}),
     ],
 )
@@ -86,18 +168,26 @@ def test_json_fields(format: str, result: FileResult, expected: dict) -> None:
     (row,) = parsed if format == "json" else [parsed]
     assert {name: row[name] for name in expected} == expected
     assert list(row) == [
-        *("path", "status", "verdict", "p_fake", "faces", "width", "height"),
+        *("path", "status", "verdict", "p_fake", "faces", "deciding_face", "too_small", "doubtful", "width", "height"),
         *("model", "precision", "rule", "latency_ms", "error"),
     ]
 
 
 @pytest.mark.parametrize("format", ["json", "jsonl"])
 def test_json_faces(format: str) -> None:
-    parsed = json.loads(written([TWO], format))
+    parsed = json.loads(written([CROWD], format))
     (row,) = parsed if format == "json" else [parsed]
+    tiny = {"box_xyxy": [300.0, 0.0, 320.0, 20.0], "score": 0.9, "p_fake": None, "verdict": "uncertain"}
     assert row["faces"] == [
-        {"box_xyxy": [10.0, 20.5, 110.0, 130.5], "score": 0.9, "p_fake": 0.97, "verdict": "fake"},
-        {"box_xyxy": [-3.0, 0.0, 40.0, 43.0], "score": 0.6, "p_fake": 0.5, "verdict": "uncertain"},
+        {
+            **{"box_xyxy": [50.0, 60.0, 150.0, 170.0], "score": 0.8, "p_fake": 0.99, "verdict": "uncertain"},
+            **{"roll_degrees": -31.5, "doubt": "not_frontal"},
+        },
+        {
+            **{"box_xyxy": [200.0, 0.0, 280.0, 80.0], "score": 0.7, "p_fake": 1.0, "verdict": "uncertain"},
+            **{"roll_degrees": 0.0, "doubt": "may_not_be_a_face"},
+        },
+        *[tiny | {"roll_degrees": 0.0, "doubt": "too_small"}] * 2,
     ]
 
 
@@ -138,22 +228,37 @@ def test_rows_are_written_file_by_file(format: str, lines: list[int]) -> None:
 @pytest.mark.parametrize(
     ("result", "rows"),
     [
-        (ONE, [("one.jpg", "ok", "fake", "0.97", "1", "fake", "0.97", "0.9", "10.0", "20.5", "110.0", "130.5", "")]),
         (
             TWO,
             [
-                ("two.jpg", "ok", "fake", "0.97", "1", "fake", "0.97", "0.9", "10.0", "20.5", "110.0", "130.5", ""),
-                ("two.jpg", "ok", "fake", "0.97", "2", "uncertain", "0.5", "0.6", "-3.0", "0.0", "40.0", "43.0", ""),
+                ("two.jpg", "ok", "fake", "0.97", *face, "0.0", "", "1", "0", "0", "")
+                for face in (
+                    ("1", "fake", "0.97", "0.9", "10.0", "20.5", "110.0", "130.5"),
+                    ("2", "uncertain", "0.5", "0.6", "-3.0", "0.0", "40.0", "43.0"),
+                )
             ],
         ),
-        (NOBODY, [("nobody.jpg", "ok", "no_face", *[""] * 10)]),
-        (BROKEN, [("broken.jpg", "error", "error", *[""] * 9, "no such file")]),
+        (
+            CROWD,
+            [
+                ("crowd.jpg", "ok", "uncertain", "0.99", *face, "1", "2", "1", "")
+                for face in (
+                    ("1", "uncertain", "0.99", "0.8", "50.0", "60.0", "150.0", "170.0", "-31.5", "not_frontal"),
+                    ("2", "uncertain", "1.0", "0.7", "200.0", "0.0", "280.0", "80.0", "0.0", "may_not_be_a_face"),
+                    ("3", "uncertain", "", "0.9", "300.0", "0.0", "320.0", "20.0", "0.0", "too_small"),
+                    ("4", "uncertain", "", "0.9", "300.0", "0.0", "320.0", "20.0", "0.0", "too_small"),
+                )
+            ],
+        ),
+        (NOBODY, [("nobody.jpg", "ok", "no_face", *[""] * 12, "0", "0", "")]),
+        (BROKEN, [("broken.jpg", "error", "error", *[""] * 12, "0", "0", "no such file")]),
     ],
-    ids=["one face", "two faces", "no face", "error"],
+    ids=["two faces", "doubtful faces", "no face", "error"],
 )
 def test_csv_has_a_row_for_each_face_or_file(result: FileResult, rows: list[tuple[str, ...]]) -> None:
     columns = ["path", "status", "verdict", "p_fake", "face", "face_verdict", "face_p_fake", "face_score"]
-    columns += ["x_min", "y_min", "x_max", "y_max", "error"]
+    columns += ["x_min", "y_min", "x_max", "y_max", "roll_degrees", "doubt"]
+    columns += ["deciding_face", "too_small", "doubtful", "error"]
     assert [tuple(row[column] for column in columns) for row in csv_rows([result])] == rows
 
 
@@ -206,10 +311,31 @@ def test_a_name_that_is_not_utf8_stops_nothing(format: str) -> None:
     [
         (ONE, [["fake", "0.97", "10, 20, 110", "12", "one.jpg"]]),
         (TWO, [["fake", "0.97", "10, 20, 110", "12", "two.jpg"], ["uncertain", "0.50", "-3, 0, 43"]]),
+        (
+            file_of("turned.jpg", TURNED, FAKE, TINY),
+            [
+                ["fake", "0.97", "10, 20, 110", "12", "turned.jpg: 1 face too small to judge"],
+                ["uncertain", "0.99", "50, 60, 110", "turned away or partly hidden"],
+            ],
+        ),
+        (
+            CROWD,
+            [
+                [
+                    *("uncertain", "0.99", "50, 60, 110", "12"),
+                    "crowd.jpg: turned away or partly hidden, 2 faces too small to judge, "
+                    "1 detection that may not be a face",
+                ]
+            ],
+        ),
         (NOBODY, [["no face", "12", "nobody.jpg"]]),
+        (
+            NO_PERSON,
+            [["no face", "12", "dog.jpg: 12 faces too small to judge, 1 detection that may not be a face"]],
+        ),
         (BROKEN, [["error", "broken.jpg: no such file"]]),
     ],
-    ids=["one face", "two faces", "no face", "error"],
+    ids=["one face", "two faces", "turned", "doubtful faces", "no face", "nobody to judge", "error"],
 )
 def test_table_rows(result: FileResult, lines: list[list[str]]) -> None:
     header, *rows = written([result], "table").splitlines()

@@ -7,12 +7,15 @@ import io
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
 from facetell.edge.bundle import Bundle
 from facetell.edge.runtime import installed_runtimes
 
+from ..pictures import save
 from ..program import DONE, Scan, scan_in_a_process
 
 FACES = {
@@ -42,17 +45,20 @@ def test_every_sample_gives_one_object(scan: Scan, samples: Path, bundle: Bundle
         assert row["latency_ms"] > 0
         with Image.open(row["path"]) as image:
             assert sorted((row["width"], row["height"])) == sorted(image.size)
+        assert (row["too_small"], row["doubtful"], {face["doubt"] for face in row["faces"]} - {None}) == (0, 0, set())
         if row["faces"]:
+            assert row["deciding_face"] == 0
             assert row["p_fake"] == max(face["p_fake"] for face in row["faces"]) == row["faces"][0]["p_fake"]
             assert row["verdict"] == row["faces"][0]["verdict"] == bundle.thresholds.verdict(row["p_fake"])
         else:
-            assert (row["verdict"], row["p_fake"]) == ("no_face", None)
+            assert (row["verdict"], row["p_fake"], row["deciding_face"]) == ("no_face", None, None)
         for face in row["faces"]:
             x_min, y_min, x_max, y_max = face["box_xyxy"]
             assert max(x_min, 0) < min(x_max, row["width"])
             assert max(y_min, 0) < min(y_max, row["height"])
             assert 0 <= face["p_fake"] <= 1
             assert 0.5 <= face["score"] <= 1
+            assert abs(face["roll_degrees"]) < 20
     assert scan.err == ""
 
 
@@ -67,7 +73,8 @@ def test_csv_has_a_row_for_each_face(scan: Scan, samples: Path) -> None:
 
 def test_a_picture_turned_by_exif_scores_like_the_upright_one(scan: Scan, samples: Path) -> None:
     turned, upright = scan.rows(samples / "real_turned_by_exif.jpg", samples / "real_astronaut.jpg")
-    assert turned["p_fake"] == pytest.approx(upright["p_fake"], abs=0.02)
+    assert turned["p_fake"] == pytest.approx(upright["p_fake"], abs=0.1)
+    assert turned["faces"][0]["roll_degrees"] == pytest.approx(upright["faces"][0]["roll_degrees"], abs=3)
     assert turned["faces"][0]["box_xyxy"] == pytest.approx(upright["faces"][0]["box_xyxy"], abs=3)
 
 
@@ -116,6 +123,29 @@ def test_careful_is_sure_only_where_every_variation_agrees(
     for threshold, verdict in (("0", "fake"), ("1", "real")):
         (row,) = scan.rows(name, *pre_cropped, "--careful", "--threshold", threshold)
         assert {face["verdict"] for face in row["faces"]} == {verdict}
+
+
+@pytest.mark.parametrize(("how", "faces", "rule"), [("on", 1, ""), ("off", 0, ", small faces off")])
+def test_small_faces(how: str, faces: int, rule: str, scan: Scan, astronaut: np.ndarray, tmp_path: Path) -> None:
+    canvas = np.full((3000, 3000, 3), 128, np.uint8)
+    canvas[1400:1600, 1400:1600] = cv2.resize(astronaut[:300, 75:375], (200, 200))  # the face: a 45th of the side
+    save(tmp_path / "small.png", canvas)
+    (row,) = scan.rows(tmp_path / "small.png", "--small-faces", how)
+    assert len(row["faces"]) == faces
+    (row_by_default,) = scan.rows(tmp_path / "small.png")
+    assert row["rule"] == row_by_default["rule"] + rule
+
+
+@pytest.mark.parametrize(("side", "verdict", "too_small"), [(480, "real", 0), (160, "no_face", 1)])
+def test_a_table_counts_faces_too_small_to_judge(
+    side: int, verdict: str, too_small: int, scan: Scan, astronaut: np.ndarray, tmp_path: Path
+) -> None:
+    save(tmp_path / "a.png", cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_AREA))
+    (row,) = scan.rows(tmp_path / "a.png")
+    assert (row["verdict"], row["too_small"]) == (verdict, too_small)
+    scan(tmp_path / "a.png", "--format", "table")
+    assert ("a.png: 1 face too small to judge" in scan.out) == bool(too_small)
+    assert scan.out.splitlines()[1].startswith(verdict.replace("_", " "))
 
 
 @pytest.mark.parametrize("name", ["no_face_coffee.jpg", "two_faces.jpg"])

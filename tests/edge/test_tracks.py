@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facetell.edge.faces import Box
-from facetell.edge.results import FaceResult
+from facetell.edge.results import Doubt, FaceResult
 from facetell.edge.tracks import Tracker
 
 LEFT, RIGHT, FAR = (0.0, 0.0, 100.0, 100.0), (300.0, 0.0, 400.0, 100.0), (1000.0, 1000.0, 1050.0, 1050.0)
@@ -59,6 +59,29 @@ def test_a_few_odd_frames_do_not_move_the_score(scores: list[float], mean: float
     for number, p_fake in enumerate(scores):
         tracker.update(number * 0.1, [face(LEFT, p_fake)])
     assert tracker.tracks[0].p_fake == pytest.approx(mean)
+
+
+SMALL, PUPPET, PROFILE = (None, "too_small"), (0.9, "may_not_be_a_face"), (0.7, "not_frontal")
+
+
+@pytest.mark.parametrize(
+    ("sightings", "doubt", "p_fake", "best_s"),
+    [
+        ([(0.2, None), (0.4, None)], None, 0.3, 0),
+        ([PROFILE, (0.2, None), SMALL, PROFILE], None, 0.2, 1),  # those without doubt count, be they few
+        ([SMALL, SMALL, PROFILE], "too_small", None, 0),
+        ([SMALL, PROFILE, PROFILE], "not_frontal", 0.7, 1),
+        ([PROFILE, PUPPET, PUPPET], "may_not_be_a_face", 0.9, 1),
+    ],
+)
+def test_doubtful_sightings_count_only_where_there_are_no_others(
+    sightings: list[tuple[float | None, Doubt | None]], doubt: Doubt | None, p_fake: float | None, best_s: float
+) -> None:
+    tracker = Tracker()
+    for time_s, (known, why) in enumerate(sightings):
+        tracker.update(time_s, [FaceResult(LEFT, 0.9 - time_s / 100, known, "uncertain", doubt=why)])
+    (track,) = tracker.tracks
+    assert (track.doubt, track.p_fake and round(track.p_fake, 6), track.best.time_s) == (doubt, p_fake, best_s)
 
 
 def test_only_the_last_sightings_are_kept_where_asked() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -156,6 +157,32 @@ def test_a_face_of_a_moment_is_uncertain(
     assert {face.verdict for face in result.faces} == verdicts
 
 
+def test_a_face_that_is_too_small_decides_nothing(bundle: Bundle, portrait: np.ndarray, tmp_path: Path) -> None:
+    detector = Detector(replace(bundle, min_face_px=200), threshold=0)
+    video = write_video(tmp_path / "clip.mp4", [portrait] * 10)
+    result = scan_video(video, detector, annotated=tmp_path / "out.mp4")
+    assert isinstance(result, VideoResult)
+    assert (result.verdict, result.p_fake, result.deciding_face, result.too_small) == ("no_face", None, None, 1)
+    (face,) = result.faces
+    assert (face.verdict, face.p_fake, face.doubt) == ("uncertain", None, "too_small")
+    assert cv2.VideoCapture(str(tmp_path / "out.mp4")).grab()
+
+
+def test_a_face_is_judged_by_the_frames_in_which_it_can_be(
+    bundle: Bundle, portrait: np.ndarray, tmp_path: Path
+) -> None:
+    closer = cv2.resize(portrait[20:200, 40:280], VIDEO_SIZE)  # a third larger, at about the same place
+    (far,), (near,) = (Detector(bundle).detect(frame) for frame in (portrait, closer))
+    between_px = (far.box_xyxy[2] - far.box_xyxy[0] + near.box_xyxy[2] - near.box_xyxy[0]) / 2
+    detector = Detector(replace(bundle, min_face_px=between_px))
+    result = scan_video(write_video(tmp_path / "clip.avi", [portrait] * 10 + [closer] * 10, "MJPG"), detector)
+    (face,) = result.faces
+    assert isinstance(face, TrackResult)
+    assert (face.frames, face.doubt, face.best_s >= 1) == (10, None, True)
+    assert face.p_fake == pytest.approx(near.p_fake, abs=0.1)
+    assert result.deciding_face == 0
+
+
 def test_a_video_without_faces(detector: Detector, nobody: np.ndarray, tmp_path: Path) -> None:
     result = scan_video(write_video(tmp_path / "clip.mp4", [nobody] * 5), detector)
     assert (result.status, result.verdict, result.p_fake, list(result.faces)) == ("ok", "no_face", None, [])
@@ -234,7 +261,10 @@ def test_a_folder_of_pictures_and_videos(samples: Path, portrait: np.ndarray, tm
     assert (picture["status"], video["status"], bad["status"]) == ("ok", "ok", "error")
     assert (video["fps"], video["duration_s"]) == (5, 1)
     (face,) = video["faces"]
-    assert set(face) == {"box_xyxy", "score", "p_fake", "verdict", "start_s", "end_s", "best_s", "frames"}
+    assert set(face) == {
+        *("box_xyxy", "score", "p_fake", "verdict", "roll_degrees", "doubt"),
+        *("start_s", "end_s", "best_s", "frames"),
+    }
 
 
 def test_annotated_frames_have_boxes_where_the_face_is(

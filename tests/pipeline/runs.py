@@ -1,13 +1,23 @@
-"""What a training left in its folder."""
+"""Crops for a training, and what it left in its folder."""
 
 import csv
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from facetell.edge.manifest import Record, read_manifest, write_manifest
 from facetell.pipeline.backbones import BACKBONE_LAYER
+
+
+def relabelled(crops: Path, folder: Path, change: Callable[[Record], Record]) -> Path:
+    """Return a copy of a crops folder whose records are changed."""
+    shutil.copytree(crops, folder)
+    write_manifest(folder, map(change, read_manifest(crops)))
+    return folder
 
 
 def history_of(run: Path) -> list[dict[str, str]]:

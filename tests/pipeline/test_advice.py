@@ -1,7 +1,10 @@
 import io
 import shutil
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from PIL import Image
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
+from facetell.edge.manifest import write_manifest
 from facetell.pipeline.advice import advise
 from facetell.pipeline.eda import eda
 from facetell.pipeline.merge import merge
@@ -17,7 +21,7 @@ from facetell.pipeline.page import GOOD, LOOK, MEND
 from facetell.pipeline.sources import open_sources
 from facetell.pipeline.survey import survey
 
-from ..pictures import pattern, raw_patterns, save, tree
+from ..pictures import pattern, raw_patterns, record, save, tree
 
 PICTURES = 6
 
@@ -143,6 +147,40 @@ def test_what_is_wrong_is_said_and_nothing_else(tmp_path: Path, name: str) -> No
     change(folder)
     new = [words for words in said(folder) if words not in GOOD_FOLDER and not words.startswith("0")]
     assert [any(words.startswith(start) for start in wanted) for words in new] == [True] * len(wanted), new
+
+
+OF_SOURCES: dict[str, tuple[Callable[[int, str], dict[str, Any]], list[str]]] = {
+    # what a picture's number and label say of its source and room -> what is said of the sources
+    "as large and as roomy": (lambda number, label: {"source": f"set {number % 2}", "room_ratio": 1.5}, []),
+    "nearly as roomy": (lambda number, label: {"source": f"{number % 2}", "room_ratio": 1.5 - 0.2 * (number % 2)}, []),
+    "one without room": (
+        lambda number, label: {"source": "tight" if number % 2 else "roomy", "room_ratio": 1.04 if number % 2 else 1.5},
+        ["1 Little room around the faces: tight (1.04 times the face box); others have 1.50."],
+    ),
+    "all without room": (lambda number, label: {"source": f"set {number % 2}", "room_ratio": 1.0}, []),
+    "one label a source": (
+        lambda number, label: {"source": "stock" if label == "real" else "gan"},
+        ["1 Of one label alone: gan, stock."],
+    ),
+    "one of a single picture": (
+        lambda number, label: {"source": "photo" if (number, label) == (0, "real") else "set"},
+        ["1 Of one label alone: photo.", "1 Of a single picture: photo."],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "wanted"), OF_SOURCES.values(), ids=OF_SOURCES)
+def test_what_a_source_lacks_is_said(
+    tmp_path: Path, change: Callable[[int, str], dict[str, Any]], wanted: list[str]
+) -> None:
+    folder = raw_patterns(tmp_path / "crops")
+    records = [
+        replace(record(f"{label}/{number}.png", label), **change(number, label))
+        for label in ("real", "fake")
+        for number in range(PICTURES)
+    ]
+    write_manifest(folder, records)
+    assert [words for words in said(folder) if words[:1] == "1" and words not in GOOD_FOLDER] == wanted
 
 
 def test_it_promises_what_merge_does(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -44,6 +45,20 @@ def test_real_and_fake_are_changed_alike() -> None:
         augment(pattern(1, 256), 224, one)
         augment(np.zeros((256, 256, 3), np.uint8), 224, other)
         assert one.random() == other.random()
+
+
+@pytest.mark.parametrize("closer", [1.0, 1.5, 3.0])
+def test_closer_enlarges_and_changes_nothing_else(closer: float) -> None:
+    """A disc seen closer is larger by that factor, and is changed as it is when it is not."""
+    disc = cv2.circle(np.zeros((256, 256, 3), np.uint8), (128, 128), 24, (255, 255, 255), -1)
+    seen, wanted = [], []
+    for seed in SEEDS:
+        one, other = np.random.default_rng(seed), np.random.default_rng(seed)
+        seen.append(augment(disc, 224, one, closer=closer) > 128)
+        wanted.append(augment(disc, 224, other) > 128)
+        assert one.random() == other.random()
+    areas = np.mean(seen, axis=(1, 2, 3)) / np.mean(wanted, axis=(1, 2, 3))
+    assert np.median(areas) == pytest.approx(closer**2, rel=0.05)
 
 
 def test_an_augmented_crop_still_shows_the_same() -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("sklearn")
 from facetell.edge.errors import FacetellError
 from facetell.edge.manifest import Record, read_manifest, write_manifest
 from facetell.pipeline.eda import PAGE, PLOTS, TABLE, eda
-from facetell.pipeline.page import MEND
+from facetell.pipeline.page import GOOD, LOOK, MEND
 from facetell.pipeline.survey import survey
 from facetell.tools.cli import run as facetell
 
@@ -88,6 +88,21 @@ def test_a_merged_data_set_has_the_sources_and_splits_of_its_manifest(tmp_path: 
     assert [one.record.path for one in found.seen] == [known.path for known in read_manifest(folder)]
     eda(folder, tmp_path / "report")
     assert (tmp_path / "report" / "sources.png").exists()
+
+
+def test_reserved_pictures_have_a_bar_of_their_own(tmp_path: Path) -> None:
+    folder = raw_patterns(tmp_path / "crops")
+    names = [path for path in tree(folder) if path.endswith(".png")]
+    parts = ("train", "validation", "reserved")
+    records = [
+        replace(record(name, name.partition("/")[0]), split=parts[number % 3]) for number, name in enumerate(names)
+    ]
+    write_manifest(folder, records)
+    found = survey(folder)
+    assert found.splits == list(parts)
+    assert [found.count("real", part) for part in parts] == [2, 2, 2]
+    assert {finding.level for finding in eda(folder, tmp_path / "report")[1]} <= {GOOD, LOOK}
+    assert (tmp_path / "report" / "splits.png").exists()
 
 
 @pytest.mark.parametrize("kept", ["real", "fake"])

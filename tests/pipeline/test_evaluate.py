@@ -10,14 +10,14 @@ from PIL import Image
 
 pytest.importorskip("tensorflow")
 
-from facetell.edge.conditions import CONDITIONS
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
 from facetell.edge.run import PICTURES, Run, check_split
+from facetell.pipeline.conditions import EVERY, MOVES
 from facetell.pipeline.evaluate import PAGE, PLOTS, evaluate, worst_mistakes
 from facetell.pipeline.metrics import measure
 
-from ..pictures import record, tree
+from ..pictures import pattern, record, save, tree
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def test_the_report_holds_every_condition_and_source(evaluation: Path, crops: Pa
     assert report["split"] == "test"
     assert report["split_sha256"] == split_sha256(read_manifest(crops))
     assert report["pictures"] == len(records)
-    assert list(report["results"]) == list(CONDITIONS)
+    assert list(report["results"]) == list(report["found"]) == list(EVERY)
+    assert report["found"] == dict.fromkeys(EVERY, 1)
     assert all(list(by_source) == ["raw", "all"] for by_source in report["results"].values())
     assert all(metrics["real"] + metrics["fake"] == len(records) for metrics in report["results"]["clean"].values())
     assert sum(sum(row.values()) for row in report["confusion"].values()) == len(records)
@@ -41,10 +42,10 @@ def test_the_scores_are_those_the_report_measures(evaluation: Path, run: Path, c
     report = json.loads((evaluation / "report.json").read_text())
     with (evaluation / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "source", "label", *(f"p_fake {name}" for name in CONDITIONS)]
+    assert list(rows[0]) == ["path", "source", "label", *(f"p_fake {name}" for name in EVERY)]
     assert [row["path"] for row in rows] == [known.path for known in read_manifest(crops) if known.split == "test"]
     labels = np.array([row["label"] == "fake" for row in rows])
-    for condition in CONDITIONS:
+    for condition in EVERY:
         p_fake = np.array([float(row[f"p_fake {condition}"]) for row in rows])
         again = measure(p_fake, labels, Run.read(run).thresholds)
         wanted = report["results"][condition]["all"]
@@ -54,7 +55,7 @@ def test_the_scores_are_those_the_report_measures(evaluation: Path, run: Path, c
 def test_a_degraded_picture_scores_otherwise(evaluation: Path) -> None:
     with (evaluation / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    for condition in list(CONDITIONS)[1:]:
+    for condition in EVERY[1:]:
         assert any(row["p_fake clean"] != row[f"p_fake {condition}"] for row in rows)
 
 
@@ -71,6 +72,24 @@ def test_the_page_shows_the_numbers_and_the_pictures(evaluation: Path) -> None:
             picture.load()
             assert picture.format == "PNG"
             assert min(picture.size) > 200
+
+
+def test_a_face_that_is_not_found_again_is_counted_and_not_measured(tmp_path: Path, run: Path, crops: Path) -> None:
+    """One of the test pictures shows a pattern: cut as it is, it has a score, but nobody finds a face in it."""
+    folder = shutil.copytree(crops, tmp_path / "crops")
+    tested = [known.path for known in read_manifest(crops) if known.split == "test"]
+    save(folder / tested[0], pattern(0, 256))
+    report = evaluate(run, tmp_path / "report", crops=folder)
+    share = (len(tested) - 1) / len(tested)
+    assert report.found == {name: pytest.approx(share) if name in MOVES else 1 for name in EVERY}
+    counts = {name: measured["all"].real + measured["all"].fake for name, measured in report.results.items()}
+    assert counts == {name: len(tested) - (name in MOVES) for name in EVERY}
+    with (tmp_path / "report" / "scores.csv").open(newline="") as file:
+        (row,) = (row for row in csv.DictReader(file) if row["path"] == tested[0])
+    assert {name for name in EVERY if not row[f"p_fake {name}"]} == set(MOVES)
+    page = (tmp_path / "report" / PAGE).read_text()
+    assert all(f"<td>{name} ({share:.0%} found)</td><td>all</td>" in page for name in MOVES)
+    assert "<td>JPEG 50</td><td>all</td>" in page
 
 
 def with_manifest(crops: Path, folder: Path, of: str = "test", **changed: str) -> Path:

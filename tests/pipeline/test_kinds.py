@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow")
 from sklearn.metrics import roc_auc_score
 
 from facetell.edge.crops import read_crop
-from facetell.edge.faces import centre
+from facetell.edge.cut import centre
 from facetell.edge.manifest import read_manifest, select
 from facetell.pipeline.backbones import HEAD_LAYER, build_network, detector, kind_scores
 from facetell.pipeline.batches import SELF_BLEND
@@ -94,7 +94,7 @@ def test_what_is_scaled(kinds: list[str], times: int, changed: list[int], small_
     network = kind_scores(model, 64)
     before = network.predict_on_batch(images)
     assert (len([record for record in records if record.is_fake]) * times >= MIN_FACES) == (times == 10)
-    scale_kinds(model, kinds, small_crops, records * times, 64, face_px=64)
+    scale_kinds(model, kinds, small_crops, records * times, 64)
     after = network.predict_on_batch(images)
     assert [
         column for column in range(len(kinds)) if not np.array_equal(before[:, column], after[:, column])

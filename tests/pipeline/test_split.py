@@ -15,6 +15,7 @@ from facetell.edge.conditions import jpeg
 from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import Record, read_manifest, split_sha256, write_manifest
 from facetell.pipeline.split import near_duplicate_clusters, perceptual_hash, split
+from facetell.tools.cli import run as facetell
 
 from ..pictures import pattern, record, save
 
@@ -167,6 +168,79 @@ def test_a_leak_between_stated_splits_is_excluded(
     where = split_of(tmp_path)
     assert [where["real/one.png"], where["real/two.png"]] == kept
     assert list(where.values()).count("excluded") == kept.count("excluded")
+
+
+# Reserved sources
+
+
+def test_whole_sources_are_reserved_whatever_they_state(tmp_path: Path) -> None:
+    stated = [known for part in SPLITS for known in both(3, source="stated", stated_split=part)]
+    records = stated + both(10, source="free") + both(20, source="rest")
+    report = split(crops_of(tmp_path, records), reserve=["stated", "free"])
+    parts = {source: {r.split for r in report.records if r.source == source} for source in ("stated", "free", "rest")}
+    assert parts == {"stated": {"reserved"}, "free": {"reserved"}, "rest": set(SPLITS)}
+    assert split_of(tmp_path) == {known.path: known.split for known in report.records}
+
+
+def test_reserving_changes_nothing_for_the_other_sources_and_can_be_taken_back(tmp_path: Path) -> None:
+    crops_of(tmp_path, both(20, source="kept") + both(20, source="reserved"))
+    before = split(tmp_path).records
+    reserved = split(tmp_path, reserve={"reserved"}).records
+    assert [r.split for r in reserved if r.source == "kept"] == [r.split for r in before if r.source == "kept"]
+    assert split(tmp_path).records == before
+
+
+@pytest.mark.parametrize("leak", ["the same group", "the same picture"])
+@pytest.mark.parametrize("stated", SPLITS)
+def test_a_picture_that_shares_something_with_a_reserved_one_is_excluded(
+    tmp_path: Path, leak: str, stated: str
+) -> None:
+    group = "person" if leak == "the same group" else None
+    kept = record("real/kept.png", "real", source="kept", stated_split=stated, group=group or "kept")
+    reserved = record("real/reserved.png", "real", source="new", group=group or "reserved")
+    pictures = {r.path: pattern(1000) for r in (kept, reserved)} if leak == "the same picture" else {}
+    others = [known for part in SPLITS for known in both(3, source="kept", stated_split=part)]
+    split(crops_of(tmp_path, [kept, reserved, *others, *both(3, source="new")], pictures), reserve=["new"])
+    where = split_of(tmp_path)
+    assert (where["real/kept.png"], where["real/reserved.png"]) == ("excluded", "reserved")
+    assert list(where.values()).count("excluded") == 1
+
+
+STOCK = [known for known in both(6, source="stock") if not known.is_fake]
+GAN = [known for known in both(6, source="gan") if known.is_fake]
+
+RESERVED_IN_VAIN = {
+    # what is to be reserved -> what is said
+    "no source": (["elsewhere"], "has no source elsewhere to reserve; wanted one of a, b, gan, stock"),
+    "reals alone": (["stock"], "have no fake pictures, and thresholds need both labels"),
+    "fakes alone": (["gan"], "have no real pictures, and thresholds need both labels"),
+    "everything": (["a", "b", "stock", "gan"], r"no real pictures are left for train \(0 excluded .* 52 reserved\)"),
+    "all that has fakes": (["a", "b", "gan"], "no fake pictures are left for train"),
+}
+
+
+@pytest.mark.parametrize(("reserve", "said"), RESERVED_IN_VAIN.values(), ids=RESERVED_IN_VAIN)
+def test_what_cannot_be_reserved_is_named_and_nothing_changed(tmp_path: Path, reserve: list[str], said: str) -> None:
+    crops_of(tmp_path, both(10, source="a") + both(10, source="b") + STOCK + GAN)
+    before = (tmp_path / "manifest.csv").read_bytes()
+    with pytest.raises(DatasetError, match=said):
+        split(tmp_path, reserve=reserve)
+    assert (tmp_path / "manifest.csv").read_bytes() == before
+
+
+def test_a_source_of_reals_and_one_of_fakes_can_be_reserved_together(tmp_path: Path) -> None:
+    report = split(crops_of(tmp_path, both(10, source="a") + STOCK + GAN), reserve=["stock", "gan"])
+    assert Counter(known.label for known in report.records if known.split == "reserved") == {"real": 6, "fake": 6}
+
+
+def test_the_command_reserves_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crops_of(tmp_path, both(10, source="a") + both(4, source="b") + both(3, source="c"))
+    assert facetell(["split", str(tmp_path), "--reserve", "b", "--reserve", "c"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["b", "fake", "reserved", "4"] in lines
+    assert ["c", "real", "reserved", "3"] in lines
+    assert facetell(["split", str(tmp_path), "--reserve", "d"]) == 1
+    assert capsys.readouterr().err == f"Error: {tmp_path} has no source d to reserve; wanted one of a, b, c\n"
 
 
 def test_a_split_that_leaks_away_is_an_error(tmp_path: Path) -> None:

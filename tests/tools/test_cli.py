@@ -67,6 +67,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["crop", "/nowhere"], 2, "Missing option '-o'"),
         (["merge", "-o", "/nowhere"], 2, "name at least one RAW folder or zip"),
         (["split", "/nowhere", "--seed", "-1"], 2, "-1 is not in the range"),
+        (["left-out", "/nowhere", "-o", "/nowhere"], 2, "Missing option '--folds'"),
+        (["left-out", "/nowhere", "--folds", "/nowhere", "-o", "/nowhere"], 2, "File '/nowhere' does not exist"),
         (["train", "/nowhere", "-o", "/nowhere", "--weights", "slip.h5"], 2, "the file 'slip.h5' does not exist"),
         (["pipeline", "/", "-o", "/nowhere", "--weights", "slip.h5"], 2, "the file 'slip.h5' does not exist"),
         (["export", "/nowhere", "-o", "/nowhere", "--data-notes", sys.executable], 2, "is no text in UTF-8"),
@@ -110,6 +112,7 @@ def test_ctrl_c_is_status_130_wherever_it_strikes(
     [
         (["crop", "DATASET", "-o", "OUT"], "Stopped; give the same command again to go on."),
         (["-v", "train", "CROPS", "-o", "OUT"], "Stopped; give the same command again to go on."),
+        (["left-out", "CROPS", "--folds", "FOLDS", "-o", "OUT"], "Stopped; give the same command again to go on."),
         (["split", "CROPS"], "Stopped."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -22,7 +22,7 @@ from facetell.tools.compare import compare, table
 
 from ..pictures import tree
 
-CONDITIONS = ["clean", "JPEG 50", "half size", "blur", "social media"]
+CONDITIONS = ["clean", "JPEG 50", "half size", "blur", "social media", "tilted", "on its side", "small"]
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def base_modules() -> set[str]:
 
 def test_the_four_packages_are_looked_at() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(MAY_IMPORT)
-    assert "facetell.edge.runtime.TFLiteModel" in imported(ROOT / "edge" / "faces.py")
+    assert "facetell.edge.runtime.TFLiteModel" in imported(ROOT / "edge" / "blazeface.py")
     assert {"numpy", "click", "cv2", "PIL", "tflite_runtime"} <= base_modules()
 
 

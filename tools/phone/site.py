@@ -113,7 +113,7 @@ def _manifest(bundle: Bundle) -> dict[str, Any]:
         "input": {"size": bundle.input_size_px},
         "face": {
             "file": FACE_DETECTOR,
-            "min_score": bundle.min_face_score,
+            "min_face_px": bundle.min_face_px,
             "margin_ratio": bundle.margin_ratio,
             "pre_cropped": bundle.pre_cropped,
         },

@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from ...edge.commands import small_faces
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -20,6 +22,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--keep-days", type=click.FloatRange(0, 36_500, min_open=True), help="Drop older entries of it.")
 @click.option("--phone", is_flag=True, help="Serve the phone page, too, at /phone/.")
 @click.option("--model", type=_PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
+@small_faces("on")
 @click.option("--workers", type=click.IntRange(1, 256), help="Pictures at once.  [default: one for each processor]")
 @click.option("--max-upload-mb", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--max-megapixels", type=click.IntRange(1, 1000), default=50, show_default=True)
@@ -33,6 +36,7 @@ def serve(
     keep_days: float | None,
     phone: bool,
     model: Path | None,
+    small_faces: bool,
     workers: int | None,
     max_upload_mb: int,
     max_megapixels: int,
@@ -73,5 +77,6 @@ def serve(
                 auth=(name, password) if auth else None,
                 host=host,
                 phone=phone,
+                small_faces=small_faces,
             )
             serve_application(app, host, port, greet)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from gradio.themes import Base, Soft
 
 from ...edge.explain import MEANING
-from ...edge.results import FileResult, TrackResult
+from ...edge.results import DOUBTS, FileResult, TrackResult, not_judged
 from .history import Entry
 from .scorer import Scored
 from .texts import in_words
@@ -122,7 +122,7 @@ def _bars(p_fake: float | None) -> str:
 def pictures_of(scored: Scored, name: str, threshold: float | None) -> str:
     """Return the picture with its faces framed, where the network looked, and links to the files, of a batch of one."""
     at = _query(threshold)
-    parts = [("faces", "The picture with its faces framed" if scored.result.faces else "The picture", "")]
+    parts = [("faces", "The picture with its faces framed" if scored.result.faces else "The picture", _frames(scored))]
     if scored.evidence:
         parts.append(("sheet", "Where the network looked, a row for each face", MEANING))
     if scored.picture_jpeg is None:
@@ -133,6 +133,12 @@ def pictures_of(scored: Scored, name: str, threshold: float | None) -> str:
         for part, title, words in parts
     )
     return f'<div class="pictures">{figures}</div>{links(name, threshold)}'
+
+
+def _frames(scored: Scored) -> str:
+    """Return what the thinner and the dashed frames of a picture mean, where it has some."""
+    thin = f"Thin frames: {DOUBTS['too_small']}. " if scored.result.too_small else ""
+    return thin + (f"Dashed frames: {DOUBTS['may_not_be_a_face']}. " if scored.result.doubtful else "")
 
 
 def links(name: str, threshold: float | None) -> str:
@@ -157,7 +163,8 @@ def video_of(scored: Scored, name: str) -> str:
 def _table_of_faces(result: FileResult) -> str:
     faces = [face for face in result.faces if isinstance(face, TrackResult)]
     rows = "".join(
-        f"<tr><td>{number}</td><td>{face.verdict}</td><td>{face.p_fake:.1%}</td>"
+        f"<tr><td>{number}</td><td>{face.verdict}{f', {DOUBTS[face.doubt]}' if face.doubt else ''}</td>"
+        f"<td>{'' if face.p_fake is None else f'{face.p_fake:.1%}'}</td>"
         f"<td>{face.start_s:.1f} to {face.end_s:.1f} s</td><td>{face.best_s:.1f} s</td></tr>"
         for number, face in enumerate(faces, start=1)
     )
@@ -171,17 +178,18 @@ def table_of_files(results: Sequence[FileResult], left_out: Sequence[str] = ()) 
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     names = f"<p>No pictures, left out: {html.escape(', '.join(left_out))}</p>" if left_out else ""
     rows = "".join(
-        f'<tr><td class="name">{html.escape(result.path)}{_reason(result)}</td>'
+        f'<tr><td class="name">{html.escape(result.path)}{_small(result.error)}</td>'
         f'<td class="{result.verdict}">{result.verdict.replace("_", " ")}</td>'
-        f"<td>{'' if result.p_fake is None else f'{result.p_fake:.1%}'}</td><td>{len(result.faces)}</td></tr>"
+        f"<td>{'' if result.p_fake is None else f'{result.p_fake:.1%}'}</td>"
+        f"<td>{sum(face.may_decide for face in result.faces)}{_small(not_judged(result))}</td></tr>"
         for result in results
     )
     head = "<tr><th>file</th><th>verdict</th><th>p(fake)</th><th>faces</th></tr>"
     return f'<p>{said}</p><div class="wide"><table class="faces">{head}{rows}</table></div>{names}'
 
 
-def _reason(result: FileResult) -> str:
-    return f"<br><small>{html.escape(result.error)}</small>" if result.error else ""
+def _small(words: str | None) -> str:
+    return f"<br><small>{html.escape(words)}</small>" if words else ""
 
 
 def inline_picture(jpeg: bytes, words: str) -> str:

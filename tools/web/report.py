@@ -13,10 +13,10 @@ from fpdf.enums import XPos, YPos
 from ...edge.bundle import Bundle
 from ...edge.draw import COLOURS
 from ...edge.errors import printable
-from ...edge.explain import MEANING
-from ...edge.results import FaceResult, TrackResult, VideoResult
+from ...edge.explain import MAX_SHEET_FACES, MEANING
+from ...edge.results import DOUBTS, FaceResult, TrackResult, VideoResult
 from .scorer import Scored, as_jpeg
-from .texts import FACE_FOR_SURE, LIMITS, in_doubt, in_words
+from .texts import LIMITS, in_words
 
 _MARGIN_MM, _WIDTH_MM = 18, 174
 _PICTURE_MM = 90  # high at most
@@ -107,11 +107,13 @@ def _one(page: _Paper, entry: Scored) -> None:
     page.ln(2)
     if (framed := entry.framed()) is not None:
         page.picture(framed, _PICTURE_MM)
-    for number, face in enumerate(result.faces, start=1):
+    for number, face in enumerate(result.faces[:MAX_SHEET_FACES], start=1):
         page.words(_of_face(number, face))
+    if len(result.faces) > MAX_SHEET_FACES:
+        page.words(f"The other {len(result.faces) - MAX_SHEET_FACES} faces are in the CSV and JSON files.")
     if (sheet := entry.sheet()) is not None:
         page.ln(2)
-        page.picture(sheet, _SHEET_MM[min(len(result.faces), 3) - 1])
+        page.picture(sheet, _SHEET_MM[min(len(entry.evidence), 3) - 1])
         page.words(MEANING, 8, colour=_GREY)
     page.ln(2)
     size = f", {result.width} x {result.height} pixels" if result.width else ""
@@ -127,8 +129,9 @@ def _of_face(number: int, face: FaceResult) -> str:
     place = f"at {x_min:.0f}, {y_min:.0f}, {x_max - x_min:.0f} x {y_max - y_min:.0f} pixels"
     if isinstance(face, TrackResult):
         place += f" at {face.best_s:.1f} s; seen in {face.frames} frames, {face.start_s:.1f} to {face.end_s:.1f} s"
-    sure = "" if face.score >= FACE_FOR_SURE else f"; {in_doubt(face)}"
-    return f"Face {number}: {face.verdict}, fake {face.p_fake:.1%}, real {1 - face.p_fake:.1%}, {place}{sure}"
+    score = "" if face.p_fake is None else f", fake {face.p_fake:.1%}, real {1 - face.p_fake:.1%}"
+    verdict = f"{face.verdict}, {DOUBTS[face.doubt]}" if face.doubt else face.verdict
+    return f"Face {number}: {verdict}{score}, {place}"
 
 
 def _latin(text: str) -> str:

@@ -15,26 +15,37 @@ from fastapi.responses import JSONResponse
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel
 
-from ...edge.results import FileResult
+from ...edge.results import Doubt, FileResult
 from .scorer import Scorer
 
 
 class FaceOut(BaseModel):
-    """One face: its box in pixels, how sure the finder is of it, the probability of a fake, the verdict."""
+    """One face: its box in pixels, how sure the finder is of it, the probability of a fake, the verdict.
+
+    A face with a doubt is uncertain. One that is too small has no p_fake; it and what may not be a face decide nothing.
+    """
 
     box_xyxy: tuple[float, float, float, float]
     score: float
-    p_fake: float
+    p_fake: float | None
     verdict: str
+    roll_degrees: float
+    doubt: Doubt | None
 
 
 class ScoreOut(BaseModel):
-    """What a picture shows: the verdict of its most suspicious face, or no_face."""
+    """What a picture shows: the verdict of its most suspicious face, or no_face.
+
+    deciding_face is the index of that face, too_small and doubtful count the faces that may not decide.
+    """
 
     path: str
     verdict: str
     p_fake: float | None
     faces: list[FaceOut]
+    deciding_face: int | None
+    too_small: int
+    doubtful: int
     width: int
     height: int
     model: str

@@ -17,17 +17,15 @@ import numpy as np
 
 from ...edge.bundle import Bundle
 from ...edge.detector import Detector
-from ...edge.draw import draw_face
+from ...edge.draw import draw_faces
 from ...edge.errors import SourceError
-from ...edge.explain import Explainer, draw_sheet
-from ...edge.faces import Box
-from ...edge.results import FileResult, gravest_first
+from ...edge.explain import MAX_SHEET_FACES, Explainer, draw_sheet
+from ...edge.results import FileResult, decided, suspicion
 from ...edge.video import scan_video
 
 _SHOWN_PX = 1600  # a side, at most, of what is shown
 _JPEG_QUALITY = 90
 _VIDEO_S = 120
-_SHEET_FACES = 20  # more would make a picture that no JPEG holds
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Scored:
     picture_jpeg: bytes | None = None
     """The picture, _SHOWN_PX a side at most."""
     crops: Sequence[np.ndarray] = ()
-    """What was scored of each face, (S, S, 3) uint8 RGB."""
+    """What was scored of each face that has a score, (S, S, 3) uint8 RGB."""
     evidence: Sequence[np.ndarray] = ()
     """What each place of it adds, (h, w); nothing where the model cannot tell."""
     video_webm: bytes | None = None
@@ -60,33 +58,29 @@ class Scored:
         if self.video_webm is not None:  # they are framed already
             return picture
         scale = picture.shape[1] / (self.result.width or picture.shape[1])
-        for face in self.result.faces:
-            draw_face(picture, _scaled(face.box_xyxy, scale), face.verdict, face.p_fake)
+        draw_faces(picture, [face.scaled(scale) for face in self.result.faces])
         return picture
 
     def sheet(self) -> np.ndarray | None:
         """Return where the network looked, a row for each face, (H, W, 3) uint8 RGB."""
         if not self.evidence:
             return None
-        first = slice(_SHEET_FACES)
+        first = slice(min(MAX_SHEET_FACES, len(self.evidence)))
         return draw_sheet(self.result.faces[first], self.crops[first], self.evidence[first])
 
     def at(self, threshold: float | None) -> Scored:
         """Return the same as one threshold would have it, fake at or above it and real below; None changes nothing."""
         if threshold is None or self.result.status != "ok":
             return self
-        order = sorted(range(len(self.result.faces)), key=lambda number: -self.result.faces[number].p_fake)
-        judged = [replace(face, verdict="fake" if face.p_fake >= threshold else "real") for face in self.result.faces]
-        faces = gravest_first(judged)
-        result = replace(
-            self.result,
-            faces=faces,
-            verdict=faces[0].verdict if faces else "no_face",
-            p_fake=faces[0].p_fake if faces else None,
-            rule=f"fake from {threshold:g}, real below",
-        )
-        crops = [self.crops[number] for number in order] if self.crops else ()
-        evidence = [self.evidence[number] for number in order] if self.evidence else ()
+        judged = [
+            face if face.doubt else replace(face, verdict="fake" if (face.p_fake or 0) >= threshold else "real")
+            for face in self.result.faces
+        ]
+        # As decided() sorts them; those without a score, crop and evidence are the last here as there.
+        order = sorted(range(len(judged)), key=lambda number: suspicion(judged[number]), reverse=True)
+        result = replace(self.result, **decided(judged), rule=f"fake from {threshold:g}, real below")
+        crops = [self.crops[number] for number in order if number < len(self.crops)]
+        evidence = [self.evidence[number] for number in order if number < len(self.evidence)]
         return replace(self, result=result, crops=crops, evidence=evidence)
 
 
@@ -99,11 +93,12 @@ class _Worker:
 class Scorer:
     """Scores files with as many detectors as there are workers; for use in any thread."""
 
-    def __init__(self, bundle: Bundle, *, workers: int, max_megapixels: float) -> None:
+    def __init__(self, bundle: Bundle, *, workers: int, max_megapixels: float, small_faces: bool = True) -> None:
         """Set up the detectors; raises what Detector raises."""
         self.bundle = bundle
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        self._of_videos = Detector(bundle, precision="auto", max_megapixels=max_megapixels)  # they keep nobody waiting
+        # Videos have one of their own: they keep nobody waiting.
+        self._of_videos = Detector(bundle, precision="auto", max_megapixels=max_megapixels, small_faces=small_faces)
         self._one_video = Lock()
         self._is_stopped = Event()
         for _ in range(workers):
@@ -124,7 +119,8 @@ class Scorer:
             if not (shown and result.status == "ok" and pixels and result.width):
                 return scored
             scale = pixels[0].shape[1] / result.width
-            crops = [worker.detector.crop(pixels[0], _scaled(face.box_xyxy, scale)) for face in result.faces]
+            faces = [face.scaled(scale) for face in result.faces if face.p_fake is not None]
+            crops = [worker.detector.crop(pixels[0], face.box_xyxy, face.roll_degrees) for face in faces]
             evidence = [worker.explainer.evidence(crop) for crop in crops] if worker.explainer else []
         return replace(scored, picture_jpeg=as_jpeg(fitted(pixels[0], _SHOWN_PX)), crops=crops, evidence=evidence)
 
@@ -195,8 +191,3 @@ def fitted(image: np.ndarray, side_px: int) -> np.ndarray:
         return image
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _scaled(box: Box, scale: float) -> Box:
-    x_min, y_min, x_max, y_max = (edge * scale for edge in box)
-    return x_min, y_min, x_max, y_max

@@ -75,12 +75,13 @@ def application(
     auth: tuple[str, str] | None = None,
     host: str = "127.0.0.1",
     phone: bool = False,
+    small_faces: bool = True,
 ) -> FastAPI:
     """Return the whole web app, with the phone page at /phone/ or without.
 
-    auth is a name and a password that it then asks for.
+    auth is a name and a password that it then asks for; small_faces is Detector's.
     """
-    scorer = Scorer(bundle, workers=workers, max_megapixels=limits.megapixels)
+    scorer = Scorer(bundle, workers=workers, max_megapixels=limits.megapixels, small_faces=small_faces)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:

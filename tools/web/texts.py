@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...edge.results import FaceResult, FileResult
+from ...edge.results import DOUBTS, FileResult, not_judged
 
 LIMITS = (
     "A verdict is evidence, not proof. The network knows the kinds of fakes it was trained on; what another program "
@@ -28,27 +28,23 @@ its surroundings. Saving a picture again, shrinking it or sending it through a m
 """
 
 UNCERTAIN = "Uncertain: the score lies between what real and what fake faces usually get. Ask for a better picture."
-NO_FACE = "No face was found, so nothing can be said. A face should be at least a tenth of the picture's longer side."
-
-
-FACE_FOR_SURE = 0.75
-"""The finder's score below which what it takes for a face is often none: of a dog, a puppet, a drawing."""
-
-
-def in_doubt(face: FaceResult) -> str:
-    """Return how sure the finder is of a face."""
-    return f"only {face.score:.0%} sure that this is a face"
+NO_FACE = (
+    "No face that can be judged was found, so nothing can be said. Faces that are very small or covered are missed."
+)
 
 
 def in_words(result: FileResult) -> str:
     """Return a verdict as a sentence for people who know nothing of scores."""
-    faces = f" The most suspicious of {len(result.faces)} faces decides." if len(result.faces) > 1 else ""
-    if result.faces and result.faces[0].score < FACE_FOR_SURE:
-        faces += f" The finder of faces is {in_doubt(result.faces[0])}."
     if result.verdict == "error":
         return f"It could not be read: {result.error}."
-    if result.verdict == "no_face":
-        return NO_FACE
+    left_out = f" Not counted: {not_judged(result)}." if not_judged(result) else ""
+    if result.deciding_face is None:
+        return f"{NO_FACE}{left_out}"
+    deciding = sum(face.may_decide for face in result.faces)
+    faces = f" The most suspicious of {deciding} faces decides.{left_out}" if deciding > 1 else left_out
+    doubt = result.faces[result.deciding_face].doubt
+    if doubt:
+        return f"Uncertain: the face is {DOUBTS[doubt]}. Ask for a better picture.{faces}"
     if result.verdict == "uncertain":
         return f"{UNCERTAIN}{faces}"
     looks = "Looks fake" if result.verdict == "fake" else "Looks real"

@@ -18,7 +18,7 @@ from typing import Any
 Run = Callable[[str], Any]
 """Awaits a JavaScript expression in the page, an async function's call say, and returns its value."""
 
-_WAIT_S = 60
+_WAIT_S = 300
 _MINI_BROWSER = next(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"), None)
 
 

@@ -2,23 +2,23 @@
 
 import { loadDetector } from "./src/detector.js";
 import { decoded } from "./src/picture.js";
-import { cropFace } from "./src/pixels.js";
+import { cutSquare } from "./src/pixels.js";
 
 const bytes = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
-const detector = loadDetector((name) => bytes(`bundle/${name}`), "litert/litert.js");
+const loaded = loadDetector((name) => bytes(`bundle/${name}`), "litert/litert.js");
 
-/** Returns what is found in a picture file, and the sha256 and the score of the crops of boxes that are given. */
-window.look = async (file, boxes) => {
-  const { face, input } = (await detector).manifest;
+/** Returns what is found in a picture file, and the sha256 and the score of the crops of faces, { box, roll } each. */
+window.look = async (file, faces) => {
+  const detector = await loaded;
   const picture = await decoded(await (await fetch(`pictures/${file}`)).blob());
   const crops = [];
-  for (const box of boxes) {
-    const crop = cropFace(picture, box, input.size, face.margin_ratio);
-    crops.push({ sha256: await sha256(crop), pFake: await (await detector).score(crop) });
+  for (const face of faces) {
+    const crop = cutSquare(picture, detector.square(picture, face), detector.manifest.input.size);
+    crops.push({ sha256: await sha256(crop), pFake: await detector.score(crop) });
   }
   const { width, height, data } = picture;
   const colours = data.filter((_, at) => at % 4 !== 3);
-  return { width, height, sha256: await sha256(colours), faces: await (await detector).detect(picture), crops };
+  return { width, height, sha256: await sha256(colours), faces: await detector.detect(picture), crops };
 };
 
 const sha256 = async (content) =>

@@ -28,7 +28,7 @@ from .engines import ENGINES, Run, missing
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[3] / "docs" / "golden.json").read_text(encoding="utf-8"))
 OWN_CODE_BYTES = 40_000
-BOX_PX, P_FAKE = 1.0, 0.002
+BOX_PX, ROLL_DEGREES, P_FAKE = 1.0, 0.5, 0.002
 INEXACT = {"webkit": {"ports/small_on_transparency.png": 0.01}}  # WebKit gives transparent pixels rounded
 
 
@@ -111,19 +111,21 @@ def test_a_browser_sees_what_python_sees(
 ) -> None:
     tolerance = INEXACT.get(request.node.callspec.params["engine"], {}).get(picture)
     image = read_image(SAMPLES / picture)
-    faces = sorted(detector.finder.find(image), key=lambda face: face.box_xyxy)
-    crops = [detector.crop(image, face.box_xyxy) for face in faces]
-    p_fakes = [detector.score(crop) for crop in crops]
-    boxes = [face.box_xyxy for face in faces]
-    seen = engine(f"() => look({json.dumps(picture)}, {json.dumps(boxes)})")
+    faces = sorted(detector.detect(image), key=lambda face: face.box_xyxy)
+    crops = [detector.crop(image, face.box_xyxy, face.roll_degrees) for face in faces]
+    squares = [{"box": face.box_xyxy, "roll": face.roll_degrees} for face in faces]
+    seen = engine(f"() => look({json.dumps(picture)}, {json.dumps(squares)})")
     assert (seen["height"], seen["width"]) == image.shape[:2]
     if tolerance is None:
         assert seen["sha256"] == sha256(image)
         assert [crop["sha256"] for crop in seen["crops"]] == [sha256(crop) for crop in crops]
+    p_fakes = [detector.score(crop) for crop in crops]
     assert [crop["pFake"] for crop in seen["crops"]] == pytest.approx(p_fakes, abs=tolerance or P_FAKE)
     found = sorted(seen["faces"], key=lambda face: face["box"])
-    assert [face["box"] for face in found] == [pytest.approx(box, abs=BOX_PX) for box in boxes]
-    assert [face["pFake"] for face in found] == pytest.approx(p_fakes, abs=tolerance or P_FAKE)
+    assert [face["box"] for face in found] == [pytest.approx(face.box_xyxy, abs=BOX_PX) for face in faces]
+    assert [face["roll"] for face in found] == pytest.approx([face.roll_degrees for face in faces], abs=ROLL_DEGREES)
+    assert [face["doubt"] for face in found] == [face.doubt for face in faces]
+    assert [face["pFake"] for face in found] == [pytest.approx(face.p_fake, abs=tolerance or P_FAKE) for face in faces]
 
 
 TWO_PEOPLE = """async () => {

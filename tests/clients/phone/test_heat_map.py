@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
+
+from facetell.edge.bundle import load_bundle
+from facetell.edge.detector import Detector
+from facetell.edge.images import read_image
 
 from ...pictures import SAMPLES
 from .pages import READY_MS, choose, choose_before, hold, start_camera
@@ -37,6 +45,28 @@ def test_where_it_looked_is_of_the_photo_whatever_was_filmed_since(page: Page) -
     assert show_where_it_looked(page) == before
 
 
+PLACE = """() => {
+    const { left, top, width, height } = document.querySelector("#shown").getBoundingClientRect();
+    const heat = document.querySelector(".heat"), box = heat.getBoundingClientRect();
+    const middle = [(box.left + box.width / 2 - left) / width, (box.top + box.height / 2 - top) / height];
+    return [...middle, heat.offsetWidth / width, parseFloat(heat.style.rotate)];
+}"""
+
+
+def test_a_heat_map_lies_over_a_tilted_face_as_the_face_does(page: Page, tmp_path: Path) -> None:
+    with Image.open(SAMPLES / "real_grace_hopper.jpg") as image:
+        image.rotate(20, Image.Resampling.BICUBIC).save(tmp_path / "tilted.png")
+    image, detector = read_image(tmp_path / "tilted.png"), Detector(load_bundle())
+    (face,) = detector.detect(image)
+    square, (height, width) = detector.square(image, face.box_xyxy, face.roll_degrees), image.shape[:2]
+    assert abs(square.roll_degrees) > 15
+    choose(page, tmp_path / "tilted.png")
+    show_where_it_looked(page)
+    wanted = [square.centre_x / width, square.centre_y / height, square.side_px / width, square.roll_degrees]
+    tolerances = (0.01, 0.01, 0.01, 1)
+    assert page.evaluate(PLACE) == [pytest.approx(one, abs=by) for one, by in zip(wanted, tolerances, strict=True)]
+
+
 LATE = """async () => {
     const script = `importScripts("${new URL("worker.js", location)}")`;
     const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
@@ -46,11 +76,11 @@ LATE = """async () => {
     });
     const sample = async (name) => (await fetch(`samples/${name}.jpg`)).blob();
     await ask("load", location.href);
-    const { answer: { faces: [{ box }] } } = await ask("photo", { number: 2, file: await sample("real") });
-    const own = await ask("evidence", { number: 2, box });
+    await ask("photo", { number: 2, file: await sample("real") });
+    const own = await ask("evidence", { number: 2, place: 0 });
     await ask("photo", { number: 1, file: await sample("fake") });
-    const later = await ask("evidence", { number: 2, box });
-    const older = await ask("evidence", { number: 1, box });
+    const later = await ask("evidence", { number: 2, place: 0 });
+    const older = await ask("evidence", { number: 1, place: 0 });
     return [String(own.answer.shares) === String(later.answer.shares), older.error];
 }"""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,77 @@ def test_a_photo_is_judged(page: Page, name: str) -> None:
     choose(page, SAMPLES / name)
     expect(verdict(page).get_by_role("heading")).to_have_text(words, timeout=READY_MS)
     expect(page.locator("#photo-stage .box")).to_have_count(faces)
+
+
+FOUND = """
+onmessage = async ({ data: { id, ask } }) => {
+    const about = { name: "m", version: "1", license: "none", thresholds: { real: 0.3, fake: 0.9 }, hasExplain: true };
+    const photo = { faces: FACES, latencyMs: 1, shown: await createImageBitmap(new ImageData(640, 480)) };
+    postMessage({ id, answer: { load: about, photo }[ask] ?? null });
+};
+"""
+"""A worker that finds these FACES in any photo."""
+
+NAMES = ("pFake", "verdict", "doubt")
+REAL, FAKE = (0.1, "real", None), (0.95, "fake", None)
+SMALL, DOUBTFUL, TURNED = (
+    (None, "uncertain", "too_small"),
+    (0.99, "uncertain", "may_not_be_a_face"),
+    (0.97, "uncertain", "not_frontal"),
+)
+
+BORDERS = {"too_small": ("1px", "solid"), "may_not_be_a_face": ("3px", "dashed")}
+
+# What is found: the heading, the labels at the boxes, what else is said, and whether there is a bar of the score
+FINDINGS: dict[str, tuple[list[Any], str, list[str], list[str], bool]] = {
+    "one face": ([REAL], "Looks real", ["Real"], ["The probability of a fake is 10 %."], True),
+    "two that decide": (
+        *([FAKE, REAL], "Looks fake", ["1: Fake", "2: Real"]),
+        *(["The most suspicious of 2 faces decides.", "Face 2: looks real, 10 % fake"], True),
+    ),
+    "one that decides and others": (
+        *([REAL, DOUBTFUL, SMALL, SMALL], "Looks real", ["Real", "may not be a face", *["too small to judge"] * 2]),
+        *(["1 may not be a face (dashed frame).", "2 faces are too small to judge (thin frame)."], True),
+    ),
+    "a profile": (
+        *([TURNED], "Uncertain", ["Uncertain"]),
+        *(["The face is turned away or partly hidden."], False),
+    ),
+    "a profile beside a face": (
+        *([TURNED, REAL], "Uncertain", ["1: Uncertain", "2: Real"]),
+        *(["Face 1: uncertain, turned away or partly hidden", "Face 2: looks real, 10 % fake"], False),
+    ),
+    "nothing that decides": (
+        *([DOUBTFUL, SMALL], "No face to judge", ["may not be a face", "too small to judge"]),
+        *(["1 may not be a face (dashed frame).", "1 face is too small to judge (thin frame)."], False),
+    ),
+    "nothing": ([], "No face found", [], ["There is nothing to judge."], False),
+}
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_what_is_found_is_framed_and_said(plain_page: Page, name: str) -> None:
+    found, heading, labels, words, has_bar = FINDINGS[name]
+    page = plain_page
+    faces = [
+        dict(zip(NAMES, face, strict=True))
+        | {"box": [x, 0.2, x + 0.24, 0.4], "square": [x, 0.2, x + 0.24, 0.4], "roll": 0}
+        for x, face in zip((0, 0.25, 0.5, 0.75), found, strict=False)
+    ]
+    worker = FOUND.replace("FACES", json.dumps(faces))
+    page.route("**/worker.js", lambda route: route.fulfill(body=worker, content_type="text/javascript"))
+    page.reload()
+    choose(page, SAMPLES / "real_astronaut.jpg")
+    expect(verdict(page).get_by_role("heading")).to_have_text(heading, timeout=READY_MS)
+    assert [text for text in page.locator(".box span").all_inner_texts() if text] == labels
+    for piece in words:
+        expect(verdict(page)).to_contain_text(piece)
+    expect(verdict(page).locator(".bar")).to_have_count(int(has_bar))
+    borders = page.evaluate("[...document.querySelectorAll('.box')].map((box) => getComputedStyle(box).borderTop)")
+    kinds = [tuple(border.split()[:2]) for border in borders]
+    assert kinds == [BORDERS.get(doubt, ("3px", "solid")) for _, _, doubt in found]
+    button = page.get_by_role("button", name="Show where it looked")
+    expect(button).to_have_count(int(bool(set(found) - {SMALL, DOUBTFUL})))
 
 
 def test_the_boxes_are_pythons(page: Page) -> None:
@@ -83,8 +155,7 @@ def cut(path: Path, box: Box, width: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("box", [(0, 0, 100, 100), (30, 0, 60, 45), (0, 5, 57, 38)])
-@pytest.mark.parametrize("width", [90, 600])
+@pytest.mark.parametrize(("box", "width"), [((0, 0, 100, 100), 300), ((30, 0, 60, 45), 90), ((0, 5, 57, 38), 600)])
 def test_labels_stay_within_the_photo(small_page: Page, tmp_path: Path, box: Box, width: int) -> None:
     page = small_page
     choose(page, cut(tmp_path / "piece.png", box, width))

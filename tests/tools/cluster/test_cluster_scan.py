@@ -17,7 +17,7 @@ pytest.importorskip("ray", reason="ray is not installed")
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from facetell.edge.images import read_image
+from facetell.edge.images import read_image, write_image
 from facetell.tools.cli import run
 
 from ...pictures import SAMPLES, VIDEO_SIZE, write_video
@@ -29,10 +29,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, one of them broken, a video, a name that is no UTF-8, folders."""
+    """Pictures, one of them broken and one of a face too small to judge, a video, a name that is no UTF-8, folders."""
     folder = tmp_path_factory.mktemp("photos")
     shutil.copytree(SAMPLES, folder / "samples", ignore=shutil.ignore_patterns("*.md", "ports"))
     (folder / "broken.jpg").write_bytes(b"broken")
+    write_image(cv2.resize(read_image(SAMPLES / "real_astronaut.jpg"), (160, 160)), folder / "tiny.png")
     shutil.copy(SAMPLES / "real_astronaut.jpg", os.fsdecode(bytes(folder) + b"/caf\xe9.jpg"))
     write_video(
         folder / "portrait.avi", [cv2.resize(read_image(SAMPLES / "real_astronaut.jpg"), VIDEO_SIZE)] * 20, "MJPG"
@@ -50,7 +51,7 @@ def scanned(ray_address: str, photos: Path, tmp_path_factory: pytest.TempPathFac
 
 def test_the_rows_are_those_of_a_plain_scan(scanned: Path, photos: Path, tmp_path: Path) -> None:
     expected = plain(photos, "--precision", "float32", output=tmp_path / "plain.jsonl")
-    assert len(expected) == len(list(SAMPLES.glob("*.jpg"))) + 3
+    assert len(expected) == len(list(SAMPLES.glob("*.jpg"))) + 4
     assert comparable(rows(scanned)) == comparable(expected)
 
 
@@ -62,9 +63,15 @@ def test_rows_say_which_file_and_model_they_are_of(scanned: Path, photos: Path) 
     assert len(row["model_sha256"]) == 64
 
 
+def test_a_face_that_is_too_small_is_in_the_rows(scanned: Path) -> None:
+    (row,) = [row for row in rows(scanned) if row["path"].endswith("tiny.png")]
+    assert (row["verdict"], row["p_fake"], row["deciding_face"], row["too_small"]) == ("no_face", None, None, 1)
+    assert [(face["doubt"], face["p_fake"]) for face in row["faces"]] == [("too_small", None)]
+
+
 def test_the_overview_shows_the_most_suspicious_and_counts_all(scanned: Path, photos: Path) -> None:
     page = (scanned / "_overview.html").read_text()
-    faces = [row for row in rows(scanned) if row["faces"]]
+    faces = [row for row in rows(scanned) if row["deciding_face"] is not None]
     tiles = [b64decode(tile) for tile in re.findall('data:image/png;base64,([^"]+)"', page)]
     assert len(tiles) == len(faces) - 1  # pictures; the video is in a table
     assert all(read_image(tile).std() > 1 for tile in tiles)  # none is the grey of a picture that is not found
@@ -72,6 +79,7 @@ def test_the_overview_shows_the_most_suspicious_and_counts_all(scanned: Path, ph
     assert re.search(r"<td>real 0\.\d{3}</td><td>\S+/portrait.avi, 0-2 s</td>", page)
     assert re.search(r"<td>1</td><td>not a picture in a format that is read \(.*\); as \S+/broken.jpg</td>", page)
     assert f"<dt>files</dt><dd>{len(rows(scanned))}</dd>" in page
+    assert "<dt>faces too small to judge</dt><dd>1</dd>" in page
 
 
 @pytest.fixture

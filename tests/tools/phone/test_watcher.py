@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from random import Random
 from typing import Any
 
@@ -12,21 +9,27 @@ import pytest
 
 from facetell.edge.live import Watcher
 from facetell.edge.results import FaceResult
-from facetell.tools.phone.site import SITE
 
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+from .node import needs_node, run
 
-WATCHER = SITE.parent / "app" / "src" / "watcher.js"
-LOOKS = f"""
-import {{ Watcher }} from {json.dumps(WATCHER.as_uri())};
-const verdict = (pFake) => (pFake >= 0.6 ? "fake" : pFake <= 0.4 ? "real" : "uncertain");
-let given = "";
-for await (const piece of process.stdin) given += piece;
-const watcher = new Watcher(verdict);
-console.log(JSON.stringify(JSON.parse(given).map(([time, faces]) => watcher.look(time * 1000, faces))));
+pytestmark = needs_node
+
+LOOKS = """
+import { verdictOf } from "./results.js";
+import { Watcher } from "./watcher.js";
+const watcher = new Watcher((pFake) => verdictOf(pFake, { real: 0.4, fake: 0.6 }));
+answer(given.map(([time, faces]) => watcher.look(time * 1000, faces)));
 """
 
 Look = tuple[float, list[dict[str, Any]]]
+
+DOUBTFUL = (
+    [(None, "too_small"), (0.9, "not_frontal"), (0.9, "not_frontal")],
+    [(None, "too_small"), (0.7, "may_not_be_a_face"), (None, "too_small")],
+    [(0.9, "may_not_be_a_face"), (0.8, "may_not_be_a_face")],
+    [(0.9, "not_frontal"), (0.1, None), (0.2, None)],
+)
+"""What a face leaves in its looks, in each quarter of them: probability and doubt, one of these at a time."""
 
 
 def verdict(p_fake: float) -> str:
@@ -34,28 +37,31 @@ def verdict(p_fake: float) -> str:
 
 
 def in_javascript(looks: list[Look]) -> list[list[dict[str, Any]]]:
-    command = ["node", "--input-type=module", "--eval", LOOKS]
-    done = subprocess.run(command, input=json.dumps(looks), capture_output=True, check=True, text=True)
-    return json.loads(done.stdout)
+    return run(LOOKS, looks)
 
 
 def in_python(looks: list[Look]) -> list[list[dict[str, Any]]]:
     watcher = Watcher(verdict)
     said = []
     for time_s, faces in looks:
-        found = [FaceResult(tuple(face["box"]), 0.9, face["pFake"], verdict(face["pFake"])) for face in faces]
+        found = [FaceResult(tuple(face["box"]), 0.9, face["pFake"], "uncertain", doubt=face["doubt"]) for face in faces]
         shown, _ = watcher.look(time_s, found)
         exact = {track.number: track.p_fake for track in watcher._tracker.tracks}  # what is shown is rounded
-        said.append([{"track": face.track, "pFake": exact[face.track], "verdict": face.verdict} for face in shown])
+        said.append(
+            [
+                {"track": face.track, "pFake": exact[face.track], "verdict": face.verdict, "doubt": face.doubt}
+                for face in shown
+            ]
+        )
     return said
 
 
-def face(left: float, p_fake: float) -> dict[str, Any]:
-    return {"box": [left, 0.25, left + 0.25, 0.5], "pFake": p_fake}
+def face(left: float, p_fake: float | None, doubt: str | None = None) -> dict[str, Any]:
+    return {"box": [left, 0.25, left + 0.25, 0.5], "pFake": p_fake, "doubt": doubt}
 
 
 def golden() -> list[Look]:
-    """Two faces, in either order, that move, flicker, change and are away, with pauses and slow stretches."""
+    """Three faces, in any order, that move, flicker, change, are doubtful or away, with pauses and slow stretches."""
     random = Random(7)
     looks: list[Look] = []
     time_s = 1.0
@@ -70,9 +76,11 @@ def golden() -> list[Look]:
         faces = [
             face(0.1 + 0.001 * (number % 50), min(max(random.gauss((0.1, 0.9, 0.5)[phase], 0.2), 0), 1)),
             face(0.5 + 0.002 * (number % 30), random.choice([0.02, 0.98]) if phase == 2 else 0.97),
+            face(0.85, *random.choice(DOUBTFUL[number // 150])),
         ]
         faces = [one for one in faces if random.random() > 0.1]
-        looks.append((time_s, faces if random.random() < 0.5 else faces[::-1]))
+        random.shuffle(faces)
+        looks.append((time_s, faces))
     return looks
 
 
@@ -80,11 +88,21 @@ def test_both_watchers_say_the_same() -> None:
     looks = golden()
     ours, pythons = in_javascript(looks), in_python(looks)
     for seen, wanted in zip(ours, pythons, strict=True):
-        same = [{"track": face["track"], "verdict": face["verdict"]} for face in seen]
-        assert same == [{"track": face["track"], "verdict": face["verdict"]} for face in wanted]
-        assert [face["pFake"] for face in seen] == pytest.approx([face["pFake"] for face in wanted], abs=1e-9)
-    assert {face["verdict"] for faces in pythons for face in faces} == {"real", "fake", "uncertain"}
+        assert [{name: one[name] for name in ("track", "verdict", "doubt")} for one in seen] == [
+            {name: one[name] for name in ("track", "verdict", "doubt")} for one in wanted
+        ]
+        assert [one["pFake"] for one in seen] == [pytest.approx(one["pFake"], abs=1e-9) for one in wanted]
+    assert {one["verdict"] for faces in pythons for one in faces} == {"real", "fake", "uncertain"}
+    assert {one["doubt"] for faces in pythons for one in faces} == {
+        *(None, "may_not_be_a_face", "too_small", "not_frontal")
+    }
     assert max(face["track"] for faces in pythons for face in faces) > 10
+
+
+def test_a_face_that_no_look_leaves_clear_has_its_doubt_and_is_not_early() -> None:
+    looks: list[Look] = [(1 + number / 32, [face(0.3, 0.98, "not_frontal")]) for number in range(64)]
+    *_, [last] = in_javascript(looks)
+    assert (last["verdict"], last["doubt"], last["isEarly"]) == ("uncertain", "not_frontal", False)
 
 
 def test_a_face_after_a_pause_begins_anew() -> None:

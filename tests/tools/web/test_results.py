@@ -14,11 +14,13 @@ pytest.importorskip("gradio")
 from fastapi.testclient import TestClient
 
 from facetell.edge.images import read_image
+from facetell.edge.results import Doubt, FaceResult, decided
 from facetell.tools.web.history import Entry
-from facetell.tools.web.pieces import figures_of, table_of_entries, table_of_files, title_of
+from facetell.tools.web.pieces import figures_of, pictures_of, table_of_entries, table_of_files, title_of
 from facetell.tools.web.report import report
 from facetell.tools.web.scorer import Scored, Scorer
 from facetell.tools.web.shown import Shown
+from facetell.tools.web.texts import in_words
 
 TWO_FACES = "two_faces.jpg"
 
@@ -56,15 +58,71 @@ def test_pictures_and_files_of_a_result(scorer: Scorer, samples: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "verdicts"), [(0.05, ["fake", "fake"]), (0.5, ["fake", "real"]), (0.99, ["real"] * 2)]
+    ("place", "verdicts"),
+    [("at the lower", ["fake", "fake"]), ("between", ["fake", "real"]), ("above", ["real", "real"])],
 )
-def test_another_threshold_gives_other_verdicts(
-    threshold: float, verdicts: list[str], scorer: Scorer, samples: Path
-) -> None:
-    client, place = shown_of(scorer, scorer.picture(samples / TWO_FACES, TWO_FACES))
-    (row,) = json.loads(client.get(f"{place}/result.json?threshold={threshold}").content)
+def test_another_threshold_gives_other_verdicts(place: str, verdicts: list[str], scorer: Scorer, samples: Path) -> None:
+    scored = scorer.picture(samples / TWO_FACES, TWO_FACES)
+    upper, lower = (face.p_fake or 0 for face in scored.result.faces)
+    threshold = {"at the lower": lower, "between": (lower + upper) / 2, "above": (upper + 1) / 2}[place]
+    client, address = shown_of(scorer, scored)
+    (row,) = json.loads(client.get(f"{address}/result.json?threshold={threshold}").content)
     assert [face["verdict"] for face in row["faces"]] == verdicts
-    assert row["verdict"] == verdicts[0]
+    assert (row["verdict"], row["deciding_face"]) == (verdicts[0], 0)
+
+
+DOUBTFUL = "may_not_be_a_face"
+TINY = FaceResult((5.0, 5.0, 25.0, 25.0), 0.9, None, "uncertain", doubt="too_small")
+
+
+def with_doubts(scored: Scored, *doubts: Doubt | None, tiny: int = 0) -> Scored:
+    """Return a picture of two faces with these doubts, and some more that are too small."""
+    faces = [
+        replace(face, doubt=doubt, verdict="uncertain" if doubt else face.verdict)
+        for face, doubt in zip(scored.result.faces, doubts, strict=True)
+    ]
+    return replace(scored, result=replace(scored.result, **decided([*faces, *[TINY] * tiny])))
+
+
+@pytest.mark.parametrize(
+    ("doubts", "tiny", "said"),
+    [
+        ((None, None), 0, ["Looks fake", "The most suspicious of 2 faces decides."]),
+        ((DOUBTFUL, None), 0, ["Looks real", "Not counted: 1 detection that may not be a face."]),
+        ((DOUBTFUL, DOUBTFUL), 0, ["No face that can be judged", "Not counted: 2 detections that may not be faces."]),
+        ((None, None), 7, ["Looks fake", "2 faces decides. Not counted: 7 faces too small to judge."]),
+        (("not_frontal", DOUBTFUL), 0, ["Uncertain: the face is turned away or partly hidden.", "1 detection"]),
+        (("not_frontal", None), 0, ["Uncertain: the face is turned away", "of 2 faces decides"]),
+    ],
+)
+def test_a_sentence_says_what_decides_and_what_does_not(
+    doubts: tuple[Doubt | None, Doubt | None], tiny: int, said: list[str], scorer: Scorer, samples: Path
+) -> None:
+    scored = with_doubts(scorer.picture(samples / TWO_FACES, TWO_FACES), *doubts, tiny=tiny)
+    for words in said:
+        assert words in in_words(scored.result)
+        assert words in figures_of(scored.result)
+
+
+def test_a_threshold_leaves_doubtful_faces_uncertain(scorer: Scorer, samples: Path) -> None:
+    scored = with_doubts(scorer.picture(samples / TWO_FACES, TWO_FACES), "not_frontal", None, tiny=3)
+    assert [face.verdict for face in scored.at(0.0).result.faces] == ["fake", *["uncertain"] * 4]
+    assert [face.verdict for face in scored.at(1.0).result.faces] == ["uncertain", "real", *["uncertain"] * 3]
+    assert (scored.at(0.0).result.verdict, scored.at(1.0).result.verdict) == ("fake", "uncertain")
+
+
+def test_small_and_doubtful_faces_are_framed_and_explained(scorer: Scorer, samples: Path) -> None:
+    plain = scorer.picture(samples / TWO_FACES, TWO_FACES)
+    scored = with_doubts(plain, None, DOUBTFUL, tiny=1)
+    page = pictures_of(scored, "name", None)
+    assert "Thin frames: too small to judge. Dashed frames: may not be a face." in page
+    assert "frames:" not in pictures_of(plain, "name", None)
+    framed, before = scored.framed(), plain.framed()
+    assert framed is not None
+    assert before is not None
+    assert (framed != before).any()
+    assert "1 face too small to judge, 1 detection that may not be a face" in table_of_files([scored.result])
+    assert report([scored], scorer.bundle).startswith(b"%PDF-")
 
 
 def test_a_report_says_what_was_said(scorer: Scorer, samples: Path) -> None:
@@ -77,7 +135,7 @@ def test_a_report_says_what_was_said(scorer: Scorer, samples: Path) -> None:
             TWO_FACES,
             "no_face_coffee.jpg",
             "2 files: 1 fake, 1 no face",
-            "98.3%",
+            f"{scored[0].result.p_fake:.1%}",
             scored[0].sha256,
             scorer.bundle.identity,
         ),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -47,6 +48,26 @@ def test_a_score_is_what_scan_says(client: TestClient, samples: Path, bundle: Bu
     assert (said["verdict"], said["p_fake"], said["model"]) == ("fake", scanned.p_fake, bundle.identity)
     assert [face["box_xyxy"] for face in said["faces"]] == [list(face.box_xyxy) for face in scanned.faces]
     assert (said["width"], said["height"]) == (1024, 600)
+    assert [said[name] for name in ("deciding_face", "too_small", "doubtful")] == [0, 0, 0]
+    assert [(face["roll_degrees"], face["doubt"]) for face in said["faces"]] == [
+        (face.roll_degrees, None) for face in scanned.faces
+    ]
+
+
+def test_a_face_that_is_too_small_has_no_score(client: TestClient, astronaut: np.ndarray) -> None:
+    said = score(client, encoded(cv2.resize(astronaut, (160, 160)), "PNG")).json()
+    assert (said["verdict"], said["p_fake"], said["deciding_face"], said["too_small"]) == ("no_face", None, None, 1)
+    assert [(face["p_fake"], face["verdict"], face["doubt"]) for face in said["faces"]] == [
+        (None, "uncertain", "too_small")
+    ]
+
+
+@pytest.mark.parametrize("small_faces", [True, False])
+def test_the_search_for_small_faces_can_be_off(
+    small_faces: bool, client_of: Callable[..., TestClient], samples: Path
+) -> None:
+    said = score(client_of(small_faces=small_faces), (samples / TWO_FACES).read_bytes()).json()
+    assert ("small faces off" in said["rule"]) == (not small_faces)
 
 
 @pytest.mark.parametrize(

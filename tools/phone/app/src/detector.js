@@ -2,8 +2,11 @@
 
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
-import { facesOf } from "./finder.js";
-import { cropFace, faceSquare, letterbox, roundHalfToEven } from "./pixels.js";
+import { facesOf, inputOf } from "./blazeface.js";
+import { isFrontal, rollOf, sizeOf } from "./faces.js";
+import { findFaces, HINT_SCORE, isSure } from "./finder.js";
+import { cutSquare, faceSquare, roundHalfToEven } from "./pixels.js";
+import { bySuspicion, verdictOf } from "./results.js";
 
 const MUCH_FASTER = 2 / 3; // of float32's time, as facetell scan has it
 const TIMED_RUNS = 8;
@@ -33,28 +36,28 @@ class Detector {
     this.#classifier = classifier;
   }
 
-  /** Returns the faces in a picture as { box, score, pFake, verdict }, the most suspicious first. */
-  async detect(picture) {
+  /**
+   * Resolves to the faces in a picture as { box, score, points, roll, pFake, verdict, doubt }, see results.js, those that
+   * may decide first, the most suspicious at the head. Small faces take more looks to find.
+   */
+  async detect(picture, { smallFaces = true } = {}) {
     const faces = [];
-    for (const face of await this.#find(picture)) {
-      const pFake = await this.score(this.#crop(picture, face.box));
-      faces.push({ ...face, pFake, verdict: this.verdict(pFake) });
+    for (const found of await this.#find(picture, smallFaces)) {
+      const roll = Math.round(100 * rollOf(found)) / 100, doubt = this.#doubt(found, picture);
+      const face = { ...found, roll, doubt, pFake: null, verdict: "uncertain" };
+      if (doubt !== "too_small") face.pFake = await this.score(this.#crop(picture, face));
+      if (!doubt) face.verdict = verdictOf(face.pFake, this.manifest.thresholds);
+      faces.push(face);
     }
-    return faces.sort((one, other) => other.pFake - one.pFake);
+    return faces.sort(bySuspicion);
   }
 
-  /** Returns what a calibrated probability means. */
-  verdict(pFake) {
-    const { real, fake } = this.manifest.thresholds;
-    return pFake >= fake ? "fake" : pFake <= real ? "real" : "uncertain";
-  }
-
-  /** Returns what is looked at of a face: left, top and side, in pixels. */
-  square(picture, box) {
+  /** Returns the square that is scored of a face. */
+  square(picture, { box, roll }) {
     const { face, input } = this.manifest;
-    if (!face.pre_cropped) return faceSquare(picture, box, face.margin_ratio);
-    const { left, top, side } = faceSquare(picture, box, 1), rim = (side * (1 - input.size / savedSizePx(input.size))) / 2;
-    return { left: left + rim, top: top + rim, side: side - 2 * rim };
+    if (!face.pre_cropped) return faceSquare(picture, box, face.margin_ratio, roll);
+    const stored = faceSquare(picture, box, 1);
+    return { ...stored, side: (stored.side * input.size) / savedSizePx(input.size) };
   }
 
   /** Takes int8 instead of float32 where it is there and much faster. */
@@ -68,10 +71,10 @@ class Detector {
     if (isFaster) [this.#classifier, this.precision] = [int8, "int8"];
   }
 
-  /** Returns { width, height, shares }: of each place of a face how strongly it speaks for a fake, -1..1. */
-  async evidence(picture, box) {
+  /** Resolves to { width, height, shares }: how strongly each place of a face's square speaks for a fake, -1..1. */
+  async evidence(picture, face) {
     this.#explainer ??= await network(this.#fetchFile, this.manifest.explain.file);
-    const { shape, values } = (await this.#explainer.run(this.#crop(picture, box))).find(({ shape }) => shape.length === 4);
+    const { shape, values } = (await this.#explainer.run(this.#crop(picture, face))).find(({ shape }) => shape.length === 4);
     const [, height, width, kinds] = shape, places = height * width;
     const means = Array.from({ length: kinds }, (_, kind) => {
       let sum = 0;
@@ -83,18 +86,32 @@ class Detector {
     return { width, height, shares: shares.map((share) => Math.min(Math.max(share, -1), 1)) };
   }
 
-  async #find(picture) {
-    const { width, height } = picture;
-    if (!this.#finder) return [{ box: [0, 0, width, height], score: 1 }];
-    const outputs = await this.#finder.run(letterbox(picture));
-    const [regressors, logits] = [16, 1].map((numbers) => outputs.find(({ shape }) => shape.at(-1) === numbers).values);
-    return facesOf(regressors, logits, picture, this.manifest.face.min_score);
+  async #find(picture, smallFaces) {
+    const { width, height, shrink } = picture;
+    if (!this.#finder) return [{ box: [0, 0, width, height], score: 1, points: [] }];
+    const smallestPx = smallFaces ? this.manifest.face.min_face_px / shrink : null;
+    return findFaces((patch) => this.#look(patch), picture, smallestPx);
   }
 
-  #crop(picture, box) {
-    const { face, input } = this.manifest;
-    if (!face.pre_cropped) return cropFace(picture, box, input.size, face.margin_ratio);
-    return centre(cropFace(picture, box, savedSizePx(input.size), 1), input.size);
+  async #look(patch) {
+    const outputs = await this.#finder.run(inputOf(patch));
+    const [regressors, logits] = [16, 1].map((numbers) => outputs.find(({ shape }) => shape.at(-1) === numbers).values);
+    return facesOf(regressors, logits, HINT_SCORE);
+  }
+
+  /** Returns why a face is not judged like others, null if it is. */
+  #doubt(face, { shrink }) {
+    const { min_face_px, pre_cropped } = this.manifest.face;
+    if (pre_cropped) return null;
+    if (!isSure(face)) return "may_not_be_a_face";
+    if (sizeOf(face) * shrink < min_face_px) return "too_small";
+    return isFrontal(face) ? null : "not_frontal";
+  }
+
+  #crop(picture, face) {
+    const { size } = this.manifest.input;
+    if (!this.manifest.face.pre_cropped) return cutSquare(picture, this.square(picture, face), size);
+    return centre(cutSquare(picture, faceSquare(picture, face.box, 1), savedSizePx(size)), size);
   }
 
   /** Returns the calibrated probability that a crop of the input size, RGB bytes, is of a fake. */
@@ -113,7 +130,7 @@ async function network(fetchFile, name) {
   return {
     shape,
     async run(numbers) {
-      const input = new Tensor(dtype === "uint8" ? numbers : Float32Array.from(numbers), shape);
+      const input = new Tensor(dtype === "uint8" ? numbers : new Float32Array(numbers), shape);
       const outputs = await model.run(input);
       const found = outputs.map((output) => ({ shape: [...output.type.layout.dimensions], values: output.toTypedArray() }));
       for (const tensor of [input, ...outputs]) tensor.delete();
@@ -131,7 +148,7 @@ async function timed(classifier) {
   return performance.now() - start;
 }
 
-// As edge/faces.py stores the crops that a network was trained on: a seventh larger.
+// As edge/cut.py stores the crops that a network was trained on: a seventh larger.
 const savedSizePx = (sizePx) => sizePx + 2 * roundHalfToEven(sizePx / 14);
 
 function centre(crop, sizePx) {

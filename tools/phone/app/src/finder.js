@@ -1,58 +1,162 @@
-// Faces out of what BlazeFace gives: anchors, boxes and scores, merged where they overlap, as MediaPipe and edge/faces.py do.
+// Every face in a picture, as edge/finder.py finds them: the large ones at once, then closer looks for the small, the turned
+// and the doubtful. Why the numbers are what they are stands there.
 
-import { outOfLetterbox } from "./pixels.js";
+import { area, centreOf, isFrontal, rollOf, sharedArea, sizeOf } from "./faces.js";
+import { letterbox, PATCH_PX, placed, roundHalfToEven } from "./pixels.js";
 
-const SIDE_PX = 128;
-const GRIDS = [[16, 2], [8, 6]]; // cells a side, anchors a cell
-const SCORE_LIMIT = 80;
-const MIN_OVERLAP = 0.3;
+/** The score from which on detect must give everything. */
+export const HINT_SCORE = 0.2;
 
-const ANCHORS = GRIDS.flatMap(([cells, anchors]) =>
-  Array.from({ length: cells * cells * anchors }, (_, row) => {
-    const cell = Math.floor(row / anchors);
-    return [((cell % cells) + 0.5) * (SIDE_PX / cells), (Math.floor(cell / cells) + 0.5) * (SIDE_PX / cells)];
-  }),
-);
+const MIN_SCORE = 0.5;
+const SURE_SCORE = 0.78;
+const ALMOST_SURE = SURE_SCORE - Number.EPSILON / 2; // the number before it
+const CLEAR_SCORE = 0.85;
+const LARGE_SHARE = 0.25;
+const CLEAR_SHARE = 0.15, CLEAR_DEGREES = 12;
+const MAX_TILT_DEGREES = 60;
+const CLOSE_RATIO = 2;
+const SEEN_SHARE = 0.07;
+const PART_RATIO = 0.57;
+const SMALL_SHARE = 0.22;
+const MIN_PART_PX = PATCH_PX, MIN_UNPROMPTED_PX = 3.5 * PATCH_PX;
+const MAX_LOOKS = 256, MAX_HINTS = 512;
+const SAME_SHARE = 0.5;
 
-/** Returns the faces in a picture as { box: [xMin, yMin, xMax, yMax], score }, best first, of the finder's two outputs. */
-export function facesOf(regressors, logits, picture, minScore) {
-  const candidates = [];
-  ANCHORS.forEach(([anchorX, anchorY], row) => {
-    const score = 1 / (1 + Math.exp(-Math.min(Math.max(logits[row], -SCORE_LIMIT), SCORE_LIMIT)));
-    if (score < minScore) return;
-    const [x, y, width, height] = regressors.subarray(16 * row, 16 * row + 4);
-    const [centreX, centreY] = [x + anchorX, y + anchorY];
-    const box = [centreX - width / 2, centreY - height / 2, centreX + width / 2, centreY + height / 2];
-    candidates.push({ box, score });
-  });
-  const place = outOfLetterbox(picture);
-  return merged(candidates).map(({ box, score }) => ({
-    box: [...place(box[0], box[1]), ...place(box[2], box[3])],
-    score,
-  }));
-}
+/** Tells whether the finder is sure of a face. */
+export const isSure = ({ score }) => score >= SURE_SCORE;
 
-/** Merges overlapping boxes into their mean, weighted by score. */
-function merged(candidates) {
-  let left = [...candidates].sort((one, other) => other.score - one.score);
-  const faces = [];
-  while (left.length) {
-    const best = left[0];
-    // A box without area overlaps nothing, not even itself.
-    const same = left.filter((other) => other === best || overlap(best.box, other.box) > MIN_OVERLAP);
-    left = left.filter((other) => !same.includes(other));
-    const weight = same.reduce((sum, { score }) => sum + score, 0);
-    const box = best.box.map((_, side) => same.reduce((sum, one) => sum + one.box[side] * one.score, 0) / weight);
-    faces.push({ box, score: best.score });
+/**
+ * Resolves to the faces in a picture, the surest first; those that are not sure may not be faces. detect resolves to the
+ * faces in a patch, as blazeface.js has them. smallestPx is the smallest face that matters, null to search for none that
+ * the whole picture does not show.
+ */
+export async function findFaces(detect, picture, smallestPx) {
+  const search = (roll, px) => new Search(detect, picture, roll, px).faces();
+  const faces = await search(0, smallestPx);
+  let best = { roll: 0, score: bestOf(faces) };
+  if (best.score >= CLEAR_SCORE) return faces;
+  for (const roll of [90, -90, 180]) {
+    const score = bestOf((await search(roll, null)).filter((face) => showsTurn(face, picture)));
+    if (score > best.score) best = { roll, score };
   }
-  return faces;
+  return best.roll ? search(best.roll, smallestPx) : faces;
 }
 
-/** Returns the intersection of two boxes over their union. */
-export function overlap(one, other) {
-  const corners = [...[0, 1].map((i) => Math.max(one[i], other[i])), ...[2, 3].map((i) => Math.min(one[i], other[i]))];
-  const shared = area(corners);
-  return shared / Math.max(area(one) + area(other) - shared, 1e-9);
+/** Tells whether a face is believed in a turned picture, which has three more chances to show what is none. */
+function showsTurn(face, { width, height }) {
+  return face.score >= (sizeOf(face) >= LARGE_SHARE * Math.max(width, height) ? SURE_SCORE : CLEAR_SCORE);
 }
 
-const area = ([xMin, yMin, xMax, yMax]) => Math.max(xMax - xMin, 0) * Math.max(yMax - yMin, 0);
+/** One search of a picture that is taken to be turned clockwise by some degrees. */
+class Search {
+  #detect;
+  #picture;
+  #smallestPx;
+  #whole;
+  #looks = 0;
+
+  constructor(detect, picture, roll, smallestPx) {
+    [this.#detect, this.#picture, this.#smallestPx] = [detect, picture, smallestPx];
+    const { width, height } = picture;
+    this.#whole = { centreX: width / 2, centreY: height / 2, side: Math.max(width, height), roll };
+  }
+
+  async faces() {
+    const seen = await this.#seen(), closest = [];
+    for (const face of distinct([...seen.keys()])) closest.push(await this.#closest(face, seen.get(face)));
+    return distinct(closest.filter(Boolean));
+  }
+
+  /** Looks at the whole and, where there may be small faces, at ever smaller parts; resolves to what was seen where. */
+  async #seen() {
+    const seen = new Map(), waiting = [this.#whole];
+    while (waiting.length && this.#looks < MAX_LOOKS / 2 && seen.size < MAX_HINTS) {
+      const square = waiting.shift();
+      const clear = [...seen.keys()].filter(({ score }) => score >= CLEAR_SCORE); // what is seen in these is a part of them
+      const isNew = (face) => (square === this.#whole || shows(square, face)) && !isKnown(face, clear);
+      const faces = (await this.#look(square)).filter(isNew);
+      for (const face of faces) seen.set(face, square);
+      waiting.push(...this.#partsWorthALook(square, faces));
+    }
+    return seen;
+  }
+
+  #partsWorthALook(square, faces) {
+    const side = PART_RATIO * square.side;
+    if (this.#smallestPx === null || side < MIN_PART_PX) return [];
+    const { width, height } = this.#picture;
+    const parts = centres(square.centreY, square.side, height, side).flatMap((centreY) =>
+      centres(square.centreX, square.side, width, side).map((centreX) => ({ centreX, centreY, side, roll: square.roll })),
+    );
+    const small = faces.filter((face) => sizeOf(face) < SMALL_SHARE * square.side);
+    const mayHaveMissed = this.#smallestPx < SEEN_SHARE * square.side;
+    const isGroup = distinct(small).length > 1;
+    if (isGroup || (mayHaveMissed && (square === this.#whole || side >= MIN_UNPROMPTED_PX))) return parts;
+    return parts.filter((part) => small.some((face) => shows(part, face)));
+  }
+
+  /** Resolves to a face as a closer, upright look shows it, or null if it is not worth reporting. */
+  async #closest(face, square) {
+    const tilt = between(face, square), isLarge = sizeOf(face) >= CLEAR_SHARE * square.side;
+    if (face.score >= CLEAR_SCORE && isLarge && tilt <= CLEAR_DEGREES) return face;
+    // What is tilted further shows in another of the four turns, upright, if it is a face.
+    const turn = tilt <= MAX_TILT_DEGREES ? rollOf(face) : square.roll;
+    // In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
+    const numbers = [...centreOf(face), CLOSE_RATIO * sizeOf(face), turn].map(roundHalfToEven);
+    const [centreX, centreY, side, roll] = numbers, close = { centreX, centreY, side, roll };
+    const [best] = (await this.#look(close)).filter((again) => isSame(again, face));
+    if (best && isSure(best) && between(best, close) <= MAX_TILT_DEGREES / 2) return best;
+    if (square !== this.#whole || face.score < MIN_SCORE) return null;
+    return { ...(best ?? face), score: Math.min(Math.max(face.score, best?.score ?? 0), ALMOST_SURE) };
+  }
+
+  async #look(square) {
+    if (this.#looks >= MAX_LOOKS || square.side < 1) return [];
+    this.#looks++;
+    return (await this.#detect(letterbox(this.#picture, square))).map((face) => inPicture(face, square));
+  }
+}
+
+/** Returns a face of a square in the picture: its box keeps its size, and is not turned. */
+function inPicture(face, square) {
+  const scale = square.side / PATCH_PX;
+  const [first, second, ...points] = face.points.map(([x, y]) => [x * scale, y * scale]);
+  const [halfX, halfY] = [0, 1].map((axis) => (second[axis] - first[axis]) / 2);
+  const [x, y] = placed(square, ...[0, 1].map((axis) => (first[axis] + second[axis]) / 2));
+  const box = [x - halfX, y - halfY, x + halfX, y + halfY];
+  return { box, score: face.score, points: points.map((point) => placed(square, ...point)) };
+}
+
+/** Returns by how many degrees a face is tilted in a square, 0..180. */
+function between(face, { roll }) {
+  const degrees = Math.abs(rollOf(face) - roll) % 360;
+  return Math.min(degrees, 360 - degrees);
+}
+
+/** Returns, along one side of the picture, the centres of the parts that cover what a square shows of it. */
+function centres(middle, sidePx, picturePx, partPx) {
+  const first = Math.max(0, middle - sidePx / 2), last = Math.min(picturePx, middle + sidePx / 2);
+  return last - first <= partPx ? [(first + last) / 2] : [first + partPx / 2, last - partPx / 2];
+}
+
+/** Returns the faces, the surest first, less those that lie in a surer one or around it. */
+function distinct(faces) {
+  const found = [];
+  for (const face of faces.sort((one, other) => other.score - one.score)) {
+    if (!isKnown(face, found)) found.push(face);
+  }
+  return found;
+}
+
+const bestOf = (faces) => Math.max(0, ...faces.filter(isFrontal).map(({ score }) => score));
+
+/** Tells whether a square, turned by quarters, shows a face as a whole: half a face at a seam is another's. */
+function shows({ centreX, centreY, side }, face) {
+  const [x, y] = centreOf(face), reach = side / 2 - 0.45 * sizeOf(face);
+  return Math.abs(x - centreX) <= reach && Math.abs(y - centreY) <= reach;
+}
+
+const isKnown = (face, faces) => faces.some((known) => isSame(face, known));
+
+const isSame = (one, other) =>
+  sharedArea(one.box, other.box) > SAME_SHARE * Math.min(area(one.box), area(other.box));

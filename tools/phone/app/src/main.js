@@ -1,5 +1,6 @@
 // The page: what is chosen or filmed goes to the worker, and what it says is shown.
 
+import { bySuspicion, mayDecide, verdictOf } from "./results.js";
 import { percent, show } from "./shown.js";
 import { texts } from "./texts.js";
 import { Watcher } from "./watcher.js";
@@ -151,7 +152,7 @@ async function look(get, count = 1) {
     $("photo-stage").style.setProperty("--ratio", shown.width / shown.height);
     Object.assign($("shown"), { width: shown.width, height: shown.height });
     $("shown").getContext("bitmaprenderer").transferFromImageBitmap(shown);
-    const evidence = hasExplain && faces.length ? ({ box }) => ask("evidence", { number: own, box }) : null;
+    const evidence = hasExplain ? (place) => ask("evidence", { number: own, place }) : null;
     show($("photo-stage"), $("photo-said"), faces, { thresholds, latencyMs, evidence });
     tell(count > 1 ? texts.onlyFirst(count) : "", "photo");
     $("photo-said").scrollIntoView({ block: "nearest" });
@@ -263,8 +264,7 @@ function turn(isOn) {
 
 /** Looks at the newest frame, again and again. */
 async function film(own, isMirrored) {
-  const { fake, real } = thresholds;
-  const watcher = new Watcher((pFake) => (pFake >= fake ? "fake" : pFake <= real ? "real" : "uncertain"));
+  const watcher = new Watcher((pFake) => verdictOf(pFake, thresholds));
   const looks = [];
   let latency = 0;
   let told = 0;
@@ -280,10 +280,11 @@ async function film(own, isMirrored) {
     const { faces, latencyMs } = await ask("frame", bitmap, [bitmap]);
     if (own !== filming) return;
     const now = performance.now();
-    const seen = watcher.look(now, faces).sort((one, other) => other.pFake - one.pFake);
+    const seen = watcher.look(now, faces).sort(bySuspicion);
+    const decided = seen.find(mayDecide)?.verdict;
     // Words that change with every frame cannot be read; but they never contradict the boxes.
-    const tells = now - told > 500 || seen[0]?.verdict !== verdict;
-    verdict = seen[0]?.verdict;
+    const tells = now - told > 500 || decided !== verdict;
+    verdict = decided;
     show($("camera-stage"), tells ? $("camera-said") : null, seen, { thresholds, isMirrored });
     latency = latency ? 0.9 * latency + 0.1 * latencyMs : latencyMs;
     looks.push(now);

@@ -7,17 +7,21 @@ const AS_STORED = { colorSpaceConversion: "none", premultiplyAlpha: "none", imag
 
 let canvas;
 
-/** Decodes a file as { width, height, data }; rejects where the browser cannot or the file is cut off. */
+/**
+ * Decodes a file as { width, height, data, shrink }, shrink being how much larger the picture itself is; rejects where the
+ * browser cannot or the file is cut off.
+ */
 export async function decoded(blob) {
   const { file, isJpeg } = await withoutProfile(blob);
   const bitmap = await createImageBitmap(file, AS_STORED);
   const shrink = Math.ceil(Math.sqrt((bitmap.width * bitmap.height) / MAX_PIXELS));
   if (shrink === 1 && !isJpeg && (await keepsColours())) return onWhite(bitmap);
-  return pixels(bitmap, Math.floor(bitmap.width / shrink), Math.floor(bitmap.height / shrink));
+  return pixels(bitmap, shrink);
 }
 
-/** Returns the pixels of an ImageBitmap, and closes it. */
-export function pixels(bitmap, width = bitmap.width, height = bitmap.height) {
+/** Returns the pixels of an ImageBitmap, shrunk, and closes it. */
+export function pixels(bitmap, shrink = 1) {
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.floor(side / shrink));
   canvas ??= new OffscreenCanvas(width, height);
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -25,7 +29,7 @@ export function pixels(bitmap, width = bitmap.width, height = bitmap.height) {
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
-  return { width, height, data: context.getImageData(0, 0, width, height).data };
+  return { width, height, data: context.getImageData(0, 0, width, height).data, shrink };
 }
 
 /**
@@ -43,7 +47,7 @@ async function onWhite(bitmap) {
     }
     data[at + 3] = 255;
   }
-  return { width, height, data };
+  return { width, height, data, shrink: 1 };
 }
 
 /** Returns the RGBA bytes of an ImageBitmap, its transparent colours as they are, and closes it. */

@@ -1,66 +1,71 @@
-// Pixels as edge/faces.py makes them with OpenCV, to the bit: positions are rounded to 1/32 of a pixel, and weights are
-// whole numbers. A picture is { width, height, data }, data being its RGBA bytes as ImageData has them.
+// Pixels as edge/blazeface.py and edge/cut.py make them with OpenCV, to the bit: positions are rounded to 1/32 of a pixel,
+// and weights are whole numbers. A picture is { width, height, data }, data being its RGBA bytes as ImageData has them; a
+// square of it is { centreX, centreY, side, roll }, in pixels and degrees, turned clockwise about its centre.
 
 const PARTS = 32;
-const FINDER_PX = 128;
 
-/** Returns the finder's input, 128 x 128 x 3 float32 in -1..1: the whole picture in the middle of a black square. */
-export function letterbox(picture) {
-  const [a, b, c, d, e, f, g, h, i] = fromLetterbox(picture.width, picture.height);
-  const input = new Float32Array(FINDER_PX * FINDER_PX * 3);
-  const sample = new Uint8Array(3);
-  for (let y = 0, at = 0; y < FINDER_PX; y++) {
-    for (let x = 0; x < FINDER_PX; x++, at += 3) {
+/** The side of what BlazeFace is shown. */
+export const PATCH_PX = 128;
+
+/** Returns where a point, in pixels from a square's own upper left corner, lies in the picture. */
+export function placed({ centreX, centreY, side, roll }, x, y) {
+  const [cos, sin] = turn(roll), right = x - side / 2, down = y - side / 2;
+  return [centreX + cos * right - sin * down, centreY + sin * right + cos * down];
+}
+
+/** Returns what BlazeFace is shown of a square of a picture, 128 x 128 x 3 RGB bytes; black beyond the picture. */
+export function letterbox(picture, square) {
+  const [a, b, c, d, e, f, g, h, i] = fromLetterbox(square);
+  const patch = new Uint8Array(PATCH_PX * PATCH_PX * 3);
+  for (let y = 0, at = 0; y < PATCH_PX; y++) {
+    for (let x = 0; x < PATCH_PX; x++, at += 3) {
       // In two steps, as OpenCV does, for the rounding: from the start of a block of 64, then within it.
       const start = x & 64, within = x & 63;
       const scale = PARTS / (g * start + h * y + i + g * within);
       const u = roundHalfToEven((a * start + b * y + c + a * within) * scale);
       const v = roundHalfToEven((d * start + e * y + f + d * within) * scale);
-      bilinear(picture, u, v, sample, 0);
-      for (let channel = 0; channel < 3; channel++) input[at + channel] = sample[channel] / 127.5 - 1;
+      bilinear(picture, u, v, patch, at);
     }
   }
-  return input;
+  return patch;
 }
 
-/** Returns where a letterboxed point lies in the picture, as a function of both coordinates. */
-export function outOfLetterbox({ width, height }) {
-  const side = Math.max(width, height);
-  const scale = FINDER_PX / side;
-  const [left, top] = [(FINDER_PX - width * scale) / 2, (FINDER_PX - height * scale) / 2];
-  return (x, y) => [(x - left) / scale, (y - top) / scale];
-}
-
-/** Returns the square that is cut around a face box: its left and top edge and its side; it lies within the picture. */
-export function faceSquare({ width, height }, [xMin, yMin, xMax, yMax], marginRatio) {
+/** Returns the square that is cut around a face box: moved, and if need be shrunk, into the picture, then turned. */
+export function faceSquare({ width, height }, [xMin, yMin, xMax, yMax], marginRatio, roll = 0) {
   const side = Math.min(marginRatio * Math.max(xMax - xMin, yMax - yMin), height, width);
   const centreX = Math.min(Math.max((xMin + xMax) / 2, side / 2), width - side / 2);
   const centreY = Math.min(Math.max((yMin + yMax) / 2, side / 2), height - side / 2);
-  return { left: centreX - side / 2, top: centreY - side / 2, side, centreX, centreY };
+  return { centreX, centreY, side, roll };
 }
 
-/** Returns the square around a face box as RGB bytes, sizePx x sizePx x 3. */
-export function cropFace(picture, box, sizePx, marginRatio) {
-  const { centreX, centreY, side } = faceSquare(picture, box, marginRatio);
+/** Returns a square of a picture as RGB bytes, sizePx x sizePx x 3; mirrored beyond the picture. */
+export function cutSquare(picture, { centreX, centreY, side, roll }, sizePx) {
   const pitch = Math.max(side, 1) / sizePx; // picture pixels for one of the crop
   const block = Math.max(1, Math.floor(pitch));
-  const left = centreX - (pitch * sizePx) / 2, top = centreY - (pitch * sizePx) / 2;
+  const [cos, sin] = turn(roll);
+  const reach = ((pitch * sizePx) / 2) * (Math.abs(cos) + Math.abs(sin)); // from the centre, of the turned square
   // The blocks that the square touches, and one more on each side for the interpolation.
-  const firstX = Math.floor(left / block) - 1, firstY = Math.floor(top / block) - 1;
-  const patch = blocks(picture, firstX, firstY, Math.ceil((pitch * sizePx) / block) + 3, block);
-  // Pixel centres: the crop's i-th lies at left + (i + 1/2) pitch, the j-th block's at (j + 1/2) block.
-  const step = pitch / block;
-  const startX = (left + pitch / 2) / block - 0.5 - firstX, startY = (top + pitch / 2) / block - 0.5 - firstY;
+  const firstX = Math.floor((centreX - reach) / block) - 1, firstY = Math.floor((centreY - reach) / block) - 1;
+  const patch = blocks(picture, firstX, firstY, Math.ceil((2 * reach) / block) + 3, block);
+  // Pixel centres: with c = (sizePx - 1) / 2, the crop's pixel (i, j) lies at the centre + pitch * turned (i - c, j - c),
+  // the blocks' (k, l) at ((k + 1/2) block, (l + 1/2) block).
+  const stepX = (pitch * cos) / block, stepY = (pitch * sin) / block, c = (sizePx - 1) / 2;
+  const startX = centreX / block - 0.5 - firstX - (stepX - stepY) * c;
+  const startY = centreY / block - 0.5 - firstY - (stepY + stepX) * c;
   const crop = new Uint8Array(sizePx * sizePx * 3);
-  // As warpAffine rounds: to 1/1024, of x both summands by themselves, then to 1/32.
-  const left1024 = roundHalfToEven(startX * 1024) + 16;
+  // As warpAffine rounds: both summands by themselves to 1/1024, their sum to 1/32.
+  const right = Int32Array.from({ length: sizePx }, (_, x) => roundHalfToEven(stepX * x * 1024));
+  const down = Int32Array.from({ length: sizePx }, (_, x) => roundHalfToEven(stepY * x * 1024));
   for (let y = 0, at = 0; y < sizePx; y++) {
-    const v = (roundHalfToEven((step * y + startY) * 1024) + 16) >> 5;
-    for (let x = 0; x < sizePx; x++, at += 3) {
-      bilinear(patch, (left1024 + roundHalfToEven(step * x * 1024)) >> 5, v, crop, at);
-    }
+    const u = roundHalfToEven((-stepY * y + startX) * 1024) + 16, v = roundHalfToEven((stepX * y + startY) * 1024) + 16;
+    for (let x = 0; x < sizePx; x++, at += 3) bilinear(patch, (u + right[x]) >> 5, (v + down[x]) >> 5, crop, at);
   }
   return crop;
+}
+
+function turn(roll) {
+  const angle = roll * (Math.PI / 180);
+  return [Math.cos(angle), Math.sin(angle)];
 }
 
 /** Averages blocks of block x block pixels, mirrored beyond the picture's edge, to a picture of count x count of them. */
@@ -126,18 +131,11 @@ export function roundHalfToEven(value) {
   return rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below;
 }
 
-const matrices = new Map();
-
 /** Returns the 3 x 3 matrix from letterboxed to picture coordinates, with the rounding of OpenCV's own way to it. */
-function fromLetterbox(width, height) {
-  const key = `${width} ${height}`;
-  if (!matrices.has(key)) {
-    const side = Math.max(width, height), left = (width - side) / 2, top = (height - side) / 2;
-    const from = [[left, top + side], [left, top], [left + side, top], [left + side, top + side]];
-    const to = [[0, FINDER_PX], [0, 0], [FINDER_PX, 0], [FINDER_PX, FINDER_PX]];
-    matrices.set(key, inverse(perspective(from, to)));
-  }
-  return matrices.get(key);
+function fromLetterbox(square) {
+  const { side } = square;
+  const from = [[0, side], [0, 0], [side, 0], [side, side]].map((corner) => placed(square, ...corner).map(Math.fround));
+  return inverse(perspective(from, [[0, PATCH_PX], [0, 0], [PATCH_PX, 0], [PATCH_PX, PATCH_PX]]));
 }
 
 /** Solves for the perspective transform between four points each. */

@@ -1,36 +1,40 @@
 // Faces framed over a picture or a video, and what is said of them.
 
+import { mayDecide } from "./results.js";
 import { texts } from "./texts.js";
 
 const HEAT = { fake: [255, 122, 40], real: [40, 150, 235] };
 const OPACITY = 0.7;
 
 /**
- * Frames faces, the most suspicious first, over a stage and says in words, where said is given, what they are taken for.
- * evidence(face) asks for its heat map, or is null where there is none.
+ * Frames faces, in the order of results.js, over a stage and says in words, where said is given, what they are taken for.
+ * evidence(place) asks for the heat map of the face at that place, or is null where there is none.
  */
 export function show(stage, said, faces, { thresholds, latencyMs, evidence = null, isMirrored = false }) {
   for (const old of stage.querySelectorAll(".box, .heat")) old.remove();
-  stage.append(...faces.map((face, place) => frame(face, faces.length > 1 ? place + 1 : 0, isMirrored)));
+  const isNumbered = faces.filter(mayDecide).length > 1;
+  stage.append(...faces.map((face, place) => frame(face, isNumbered ? place + 1 : 0, isMirrored)));
   fitLabels();
   said?.replaceChildren(card(stage, faces, { thresholds, latencyMs, evidence }));
 }
 
-function frame({ box: [xMin, yMin, xMax, yMax], verdict }, number, isMirrored) {
-  const frame = element("div", `box ${verdict}`);
+function frame(face, number, isMirrored) {
+  const { box: [xMin, yMin, xMax, yMax], verdict, doubt } = face;
+  const frame = element("div", `box ${verdict} ${doubt ?? ""}`);
   const [left, right] = isMirrored ? [1 - xMax, 1 - xMin] : [xMin, xMax];
   place(frame, left, yMin, right - left, yMax - yMin);
-  const label = element("span", "", texts.label(number, texts.short[verdict]));
-  label.dataset.number = number || "";
+  const label = element("span", "", mayDecide(face) ? texts.label(number, texts.short[verdict]) : texts.doubts[doubt]);
+  label.dataset.number = (mayDecide(face) && number) || "";
   frame.append(label);
   return frame;
 }
 
-/** Moves what stands beside the boxes into their pictures; a number alone where more does not fit. */
+/** Moves what stands beside the boxes into their pictures; a number, or nothing, where more does not fit. */
 function fitLabels() {
   for (const label of document.querySelectorAll(".box span")) {
-    const stage = label.closest(".stage");
-    if (label.offsetWidth > stage.clientWidth) label.textContent = label.dataset.number;
+    const stage = label.closest(".stage"), isTooSmall = label.parentElement.matches(".too_small");
+    const { clientWidth: room } = isTooSmall ? label.parentElement : stage; // there may be dozens side by side
+    if (label.offsetWidth > room) label.textContent = label.dataset.number;
     label.style.translate = "";
     const [inner, outer] = [label, stage].map((element) => element.getBoundingClientRect());
     const right = Math.min(0, outer.right - inner.right) || Math.max(0, outer.left - inner.left);
@@ -40,24 +44,35 @@ function fitLabels() {
 addEventListener("resize", fitLabels);
 
 function card(stage, faces, { thresholds, latencyMs, evidence }) {
-  const [worst] = faces, verdict = worst?.verdict ?? "none";
+  const judged = faces.filter(mayDecide), [worst] = judged, verdict = worst?.verdict ?? "none";
   const card = element("div", `verdict ${verdict}`);
-  card.append(element("h2", "", texts.verdicts[verdict]));
-  if (worst) card.append(bar(worst, thresholds));
-  const rule = texts.rule(percent(thresholds.fake), percent(thresholds.real));
-  const meaning = worst?.isEarly ? texts.early : texts.meanings[verdict](worst && percent(worst.pFake), rule);
-  card.append(element("p", "", meaning));
-  if (faces.length > 1) {
-    card.append(element("p", "", texts.severalFaces(faces.length)));
-    const words = ({ verdict, pFake, isEarly }, place) =>
-      isEarly ? texts.faceEarly(place + 1) : texts.face(place + 1, texts.verdicts[verdict], percent(pFake));
+  card.append(element("h2", "", faces.length && !worst ? texts.nothingToJudge : texts.verdicts[verdict]));
+  if (worst && !worst.doubt) card.append(bar(worst, thresholds));
+  card.append(element("p", "", meaning(worst, verdict, thresholds)));
+  if (judged.length > 1) {
+    card.append(element("p", "", texts.severalFaces(judged.length)));
     const list = element("ul", "");
-    list.append(...faces.map((face, place) => element("li", "", words(face, place))));
+    list.append(...judged.map((face, place) => element("li", "", line(face, place + 1))));
     card.append(list);
   }
+  for (const [doubt, words] of Object.entries(texts.undecided)) {
+    const count = faces.filter((face) => face.doubt === doubt).length;
+    if (count) card.append(element("p", "", words(count)));
+  }
   if (latencyMs !== undefined) card.append(element("p", "soft", texts.took(latencyMs.toFixed(0))));
-  if (evidence) card.append(...switchFor(stage, faces, evidence));
+  if (evidence && worst) card.append(...switchFor(stage, judged, evidence));
   return card;
+}
+
+function meaning(worst, verdict, { real, fake }) {
+  if (worst?.isEarly) return texts.early;
+  if (worst?.doubt) return texts.notFrontal;
+  return texts.meanings[verdict](worst && percent(worst.pFake), texts.rule(percent(fake), percent(real)));
+}
+
+function line({ verdict, pFake, doubt, isEarly }, number) {
+  if (isEarly) return texts.faceEarly(number);
+  return texts.face(number, texts.verdicts[verdict], doubt ? texts.doubts[doubt] : texts.score(percent(pFake)));
 }
 
 /** Shows the probability between the thresholds, as the words beside it say; not yet for a face that is early. */
@@ -84,7 +99,7 @@ function switchFor(stage, faces, evidence) {
     isBusy = true;
     const shown = stage.querySelectorAll(".heat"), maps = [];
     try {
-      if (!shown.length) for (const face of faces) maps.push(heat(face.square, await evidence(face)));
+      if (!shown.length) for (const [place, face] of faces.entries()) maps.push(heat(face, await evidence(place)));
       meaning.textContent = texts.whereMeans;
     } catch (error) {
       meaning.textContent = texts.whereFailed(error.message);
@@ -100,14 +115,15 @@ function switchFor(stage, faces, evidence) {
 }
 
 /** Returns a canvas with a pixel for each place; the browser smooths it as it enlarges it. */
-function heat([left, top, width, height], { width: columns, height: rows, shares }) {
+function heat({ square: [xMin, yMin, xMax, yMax], roll }, { width: columns, height: rows, shares }) {
   const canvas = Object.assign(element("canvas", "heat"), { width: columns, height: rows });
   const pixels = new ImageData(columns, rows);
   shares.forEach((share, spot) => {
     pixels.data.set([...HEAT[share > 0 ? "fake" : "real"], Math.abs(share) * OPACITY * 255], 4 * spot);
   });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
-  place(canvas, left, top, width, height);
+  place(canvas, xMin, yMin, xMax - xMin, yMax - yMin);
+  canvas.style.rotate = `${roll}deg`;
   return canvas;
 }
 

@@ -32,7 +32,18 @@ export const texts = {
     real: (percent) => `The probability of a fake is ${percent}.`,
     fake: (percent) => `The probability of a fake is ${percent}.`,
     uncertain: (percent, rule) => `The probability of a fake is ${percent}. ${rule} Try a better picture.`,
-    none: () => "Nothing can be said. A face should be at least a tenth of the picture's longer side.",
+    none: () => "There is nothing to judge. Try a larger, sharper picture of the face.",
+  },
+  nothingToJudge: "No face to judge",
+  doubts: {
+    may_not_be_a_face: "may not be a face",
+    too_small: "too small to judge",
+    not_frontal: "turned away or partly hidden",
+  },
+  notFrontal: "The face is turned away or partly hidden. Try a picture in which it looks at the camera.",
+  undecided: {
+    too_small: (count) => (count === 1 ? "1 face is" : `${count} faces are`) + " too small to judge (thin frame).",
+    may_not_be_a_face: (count) => (count === 1 ? "1 may not be a face" : `${count} may not be faces`) + " (dashed frame).",
   },
   rule: (fake, real) =>
     fake === real
@@ -40,7 +51,8 @@ export const texts = {
       : `It says fake from ${fake}, real up to ${real}, and uncertain between.`,
   early: "Looking a little longer …",
   severalFaces: (count) => `The most suspicious of ${count} faces decides.`,
-  face: (number, verdict, percent) => `Face ${number}: ${verdict.toLowerCase()}, ${percent} fake`,
+  face: (number, verdict, why) => `Face ${number}: ${verdict.toLowerCase()}, ${why}`,
+  score: (percent) => `${percent} fake`,
   faceEarly: (number) => `Face ${number}: looking a little longer …`,
   short: { real: "Real", fake: "Fake", uncertain: "Uncertain" },
   label: (number, verdict) => (number ? `${number}: ${verdict}` : verdict),

@@ -1,6 +1,6 @@
 // Verdicts in front of a camera that do not flicker, as edge/live.py and edge/tracks.py give them.
 
-import { overlap } from "./finder.js";
+import { overlap } from "./faces.js";
 
 const KEEP = 30; // looks that a face's probability is the mean of
 const MIN_LOOKS = 3; // before which nothing but uncertain is said
@@ -22,8 +22,8 @@ export class Watcher {
   }
 
   /**
-   * Returns the faces found in a later frame as they are shown: { track, box, pFake, verdict, isEarly }; those whose
-   * verdict may be another as soon as it was looked longer are early.
+   * Returns the faces found in a later frame as they are shown: { track, box, pFake, verdict, doubt, isEarly }; those
+   * whose verdict may change within the next looks are early.
    */
   look(now, found) {
     const interval = now - this.#looked;
@@ -41,8 +41,8 @@ export class Watcher {
     return found.map((face) => {
       const track = trackOf.get(face) ?? this.#begin();
       track.add(now, face, this.#verdict);
-      const { number, pFake, verdict, isEarly } = track;
-      return { track: number, box: face.box, pFake, verdict, isEarly };
+      const { number, pFake, verdict, doubt, isEarly } = track;
+      return { track: number, box: face.box, pFake, verdict, doubt, isEarly };
     });
   }
 
@@ -53,8 +53,8 @@ export class Watcher {
 }
 
 class Track {
-  verdict = "uncertain";
-  #scores = [];
+  #sightings = [];
+  #steady = "uncertain";
   #candidate = "uncertain";
   #since = 0;
   #looks = 0;
@@ -63,20 +63,35 @@ class Track {
     this.number = number;
   }
 
-  /** The mean of the middle half of the last looks: a few odd frames do not move it. */
+  /** Null where one of the last looks left no doubt, else what most of them left. */
+  get doubt() {
+    const doubts = this.#sightings.map(({ doubt }) => doubt);
+    const count = (doubt) => doubts.filter((other) => other === doubt).length;
+    return doubts.includes(null) ? null : doubts.reduce((most, doubt) => (count(doubt) > count(most) ? doubt : most));
+  }
+
+  /** The mean of the middle half of the looks that count: a few odd frames do not move it; null without scores. */
   get pFake() {
-    const scores = [...this.#scores].sort((one, other) => one - other);
-    const cut = Math.floor(scores.length / 4), middle = scores.slice(cut, scores.length - cut);
-    return middle.reduce((sum, score) => sum + score, 0) / middle.length;
+    const scores = this.#counted.map(({ pFake }) => pFake).filter((score) => score !== null);
+    const cut = Math.floor(scores.length / 4), middle = scores.sort((one, other) => one - other).slice(cut, scores.length - cut);
+    return scores.length ? middle.reduce((sum, score) => sum + score, 0) / middle.length : null;
+  }
+
+  /** The last looks without doubt, or with the track's. */
+  get #counted() {
+    const { doubt } = this;
+    return this.#sightings.filter((face) => face.doubt === doubt);
   }
 
   add(now, face, verdict) {
     [this.seen, this.box] = [now, face.box];
-    this.#scores = [...this.#scores, face.pFake].slice(-KEEP);
-    const said = this.#scores.length >= MIN_LOOKS ? verdict(this.pFake) : "uncertain";
+    this.#sightings = [...this.#sightings, face].slice(-KEEP);
+    const { doubt } = this, isEnough = this.#counted.length >= MIN_LOOKS;
+    const said = isEnough && !doubt ? verdict(this.pFake) : "uncertain";
     if (said !== this.#candidate) [this.#candidate, this.#since, this.#looks] = [said, now, 0];
     this.#looks++;
-    if (this.#looks >= MIN_LOOKS && now - this.#since >= STEADY_MS) this.verdict = said;
-    this.isEarly = this.#scores.length < MIN_LOOKS || said !== this.verdict;
+    if (this.#looks >= MIN_LOOKS && now - this.#since >= STEADY_MS) this.#steady = said;
+    this.verdict = doubt ? "uncertain" : this.#steady;
+    this.isEarly = !isEnough || (!doubt && said !== this.#steady);
   }
 }

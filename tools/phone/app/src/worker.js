@@ -9,7 +9,7 @@ const SHOWN_PX = 1600;
 
 let base; // the page's address: a worker that is made of a blob has none of its own
 let detector;
-let photo; // the last one, that evidence is asked of: { number, picture }
+let photo; // the last one, that evidence is asked of: { number, picture, faces }
 
 const asks = {
   async load(address) {
@@ -33,36 +33,36 @@ const asks = {
     const started = performance.now();
     const picture = await decoded(file).catch(() => null);
     if (!picture) return null;
-    if (!(photo?.number > number)) photo = { number, picture };
-    return { ...(await looked(picture, started)), shown: await small(picture) };
+    const faces = await detector.detect(picture);
+    if (!(photo?.number > number)) photo = { number, picture, faces };
+    return { ...told(picture, faces, started), shown: await small(picture) };
   },
 
-  /** Looks at a frame of the camera. */
-  frame(bitmap) {
+  /** Looks at a frame of the camera, for the large faces alone. */
+  async frame(bitmap) {
     const started = performance.now();
-    return looked(pixels(bitmap), started);
+    const picture = pixels(bitmap);
+    return told(picture, await detector.detect(picture, { smallFaces: false }), started);
   },
 
-  /** Says where the network looked in a face of the last photo; box is a share of its sides. */
-  async evidence({ number, box }) {
+  /** Says where the network looked in a face of the last photo, by its place among its faces. */
+  async evidence({ number, place }) {
     if (photo?.number !== number) throw new Error("another photo was chosen");
-    const { picture } = photo;
-    return detector.evidence(picture, scaled(box, picture.width, picture.height));
+    return detector.evidence(photo.picture, photo.faces[place]);
   },
 };
 
-async function looked(picture, started) {
-  const faces = await detector.detect(picture);
+function told(picture, faces, started) {
   return { faces: faces.map((face) => shared(picture, face)), latencyMs: performance.now() - started };
 }
 
-/** A face with its box, and the square that is looked at, in shares of the picture's sides, so that both fit any size. */
+/** A face with its box, and the square that is scored before it is turned, in shares of the picture's sides. */
 function shared(picture, face) {
-  const { left, top, side } = detector.square(picture, face.box), [x, y] = [1 / picture.width, 1 / picture.height];
-  return { ...face, box: scaled(face.box, x, y), square: [left * x, top * y, side * x, side * y] };
+  const { pFake, verdict, doubt, roll } = face, { centreX, centreY, side } = detector.square(picture, face), half = side / 2;
+  const shares = (edges) => edges.map((edge, place) => edge / (place % 2 ? picture.height : picture.width));
+  const square = shares([centreX - half, centreY - half, centreX + half, centreY + half]);
+  return { box: shares(face.box), square, roll, pFake, verdict, doubt };
 }
-
-const scaled = ([xMin, yMin, xMax, yMax], x, y) => [xMin * x, yMin * y, xMax * x, yMax * y];
 
 /** Returns what was judged as an ImageBitmap no larger than a screen needs. */
 function small({ width, height, data }) {
