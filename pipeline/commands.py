@@ -49,6 +49,13 @@ WEIGHTS = click.option(
     help="What it starts from; FILE may be an earlier run's model.keras.  [default: imagenet; none for the cnn]",
 )
 
+RESERVE = click.option(
+    "--reserve",
+    multiple=True,
+    metavar="SOURCE",
+    help="Keep this source out of training and choose the thresholds by it; may be repeated.",
+)
+
 
 def check_start(backbone: str, weights: str | None) -> None:
     """Raise UsageError, before hours of other work, where there are no ImageNet weights."""
@@ -180,12 +187,7 @@ def cut_faces(
 @click.command()
 @click.argument("crops", type=_FOLDER)
 @click.option("--ratios", type=Ratios(), default="70/15/15", show_default=True, help="Of train, validation and test.")
-@click.option(
-    "--reserve",
-    multiple=True,
-    metavar="SOURCE",
-    help="Keep this source out of training and choose the thresholds by it; may be repeated.",
-)
+@RESERVE
 @click.option("--seed", type=SEED, default=0, show_default=True)
 def split(crops: Path, ratios: tuple[float, ...], reserve: tuple[str, ...], seed: int) -> None:
     """Decide which pictures of CROPS train, validate and test."""

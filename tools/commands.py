@@ -8,7 +8,7 @@ import click
 
 from ..convert.commands import export
 from ..edge.errors import DatasetError
-from ..pipeline.commands import BACKBONE, SEED, WEIGHTS, check_start, crop, evaluate, merge, split, train
+from ..pipeline.commands import BACKBONE, RESERVE, SEED, WEIGHTS, check_start, crop, evaluate, merge, split, train
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -18,6 +18,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--kaggle", multiple=True, metavar="OWNER/NAME", help="Also fetch this Kaggle data set; may be repeated.")
 @click.option("-o", "--output", type=_FOLDER, required=True, help="Folder for the run.")
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
+@RESERVE
 @BACKBONE
 @WEIGHTS
 @click.option("--epochs", type=click.IntRange(1), help="[default: 12 to 30, more for small data sets]")
@@ -29,6 +30,7 @@ def pipeline(
     kaggle: tuple[str, ...],
     output: Path,
     pre_cropped: bool,
+    reserve: tuple[str, ...],
     backbone: str,
     weights: str | None,
     epochs: int | None,
@@ -46,7 +48,7 @@ def pipeline(
     if begun and not crops.exists():
         raise DatasetError(f"{output} holds a training whose crops are not in {crops}; choose another folder with -o")
     # A training that has begun holds on to its split.
-    to_split = [] if begun else [(split, {"crops": crops, "seed": seed})]
+    to_split = [] if begun else [(split, {"crops": crops, "reserve": reserve, "seed": seed})]
     training = {"backbone": backbone, "weights": weights, "epochs": epochs, "seed": seed}
     to_export = [(evaluate, {"run_folder": output}), (export, {"run_folder": output, "output": bundle})]
     steps = (

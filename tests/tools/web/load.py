@@ -24,7 +24,7 @@ VERDICTS = {
     "real_grace_hopper.jpg": "real",
     "two_faces.jpg": "fake",
     "no_face_coffee.jpg": "no face",
-    "fake_hopper_with_astronauts_face.jpg": "fake",
+    "real_astronaut.jpg": "real",
 }
 PHOTO = "real_grace_hopper.jpg"
 WAIT_S = 60
