@@ -49,13 +49,13 @@ def four_colours(height: int = 32, width: int = 48) -> np.ndarray:
 
 
 def turned(image: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return a picture turned clockwise as a whole, on a black canvas, and the (2, 3) matrix that takes points there."""
+    """Return a picture turned clockwise as a whole, on black, and the (2, 3) matrix that takes points there."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, 1)
     cos, sin = np.abs(matrix[0, :2])
     size = (round(width * cos + height * sin), round(width * sin + height * cos))
     matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
-    by_pixel_centres = matrix + [[0, 0, matrix[0, :2].sum() / 2 - 0.5], [0, 0, matrix[1, :2].sum() / 2 - 0.5]]
+    by_pixel_centres = matrix + np.array([[0, 0, row[:2].sum() / 2 - 0.5] for row in matrix])
     return cv2.warpAffine(image, by_pixel_centres, size), matrix
 
 

@@ -135,7 +135,9 @@ def test_crops_are_what_the_edge_cuts(work: Path, crops: Path, blazeface: Detect
             roll_degrees=face.roll_degrees,
             surround_ratio=256 / 224,
         )
-        assert np.abs(read_image(crops / known.path).astype(int) - wanted).mean() < 4  # the boxes differ a little
+        assert (
+            np.abs(read_image(crops / known.path).astype(int) - wanted).mean() < 8
+        )  # the boxes differ by up to a quarter of a pixel of 128
         tilts.append(abs(face.roll_degrees))
     assert max(tilts) > 20  # so that upright crops were not all there is
 
