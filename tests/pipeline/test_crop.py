@@ -123,7 +123,7 @@ def test_crops_carry_what_is_known_of_their_pictures(work: Path, crops: Path) ->
 def test_crops_are_what_the_edge_cuts(work: Path, crops: Path, blazeface: Detect) -> None:
     finder = FaceFinder(blazeface)
     paths = {known.sha256: work / "dataset" / known.path for known in read_manifest(work / "dataset")}
-    tilts = []
+    tilts, differences = [], []
     for known in read_manifest(crops):
         image = read_image(paths[known.sha256])
         face = largest_face(finder.find(image))
@@ -135,10 +135,11 @@ def test_crops_are_what_the_edge_cuts(work: Path, crops: Path, blazeface: Detect
             roll_degrees=face.roll_degrees,
             surround_ratio=256 / 224,
         )
-        assert (
-            np.abs(read_image(crops / known.path).astype(int) - wanted).mean() < 8
-        )  # the boxes differ by up to a quarter of a pixel of 128
+        differences.append(np.abs(read_image(crops / known.path).astype(int) - wanted).mean())
         tilts.append(abs(face.roll_degrees))
+    # Boxes differ by a quarter of a pixel of 128, and then a closer look may begin a whole pixel or degree beside.
+    assert np.median(differences) < 4
+    assert max(differences) < 20
     assert max(tilts) > 20  # so that upright crops were not all there is
 
 
