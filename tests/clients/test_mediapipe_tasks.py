@@ -1,4 +1,4 @@
-"""The files of a bundle in MediaPipe Tasks, the oldest and the newest that phones have: the scores are Python's.
+"""A bundle's files in MediaPipe Tasks, oldest and newest: scores and faces are those of facetell in Python.
 
 The newest stands in an environment of its own, which the first run makes in pytest's cache.
 """
@@ -6,6 +6,7 @@ The newest stands in an environment of its own, which the first run makes in pyt
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,11 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facetell.edge.blazeface import BlazeFace, letterbox
 from facetell.edge.bundle import DEFAULT_BUNDLE, Bundle
+from facetell.edge.faces import Square
+from facetell.edge.finder import HINT_SCORE
+from facetell.edge.images import read_image
 from facetell.edge.runtime import TFLiteModel
 
 NEWEST = "1.2.2"
-SCRIPT = Path(__file__).parent / "score_with_mediapipe.py"
+ROOT = Path(__file__).parents[2]
+SCORE, FIND = (Path(__file__).parent / f"{verb}_with_mediapipe.py" for verb in ("score", "find"))
 LIMITS = {"float32": 1e-4, "float16": 1e-4, "int8": 0.02}
 
 
@@ -29,7 +35,7 @@ def python_with_newest(pytestconfig: pytest.Config) -> Path:
     if not ready.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, f"mediapipe=={NEWEST}"], check=True)
+        subprocess.run([*install, f"mediapipe=={NEWEST}", "ai-edge-litert>=2.1", "pillow"], check=True)
         ready.touch()
     return python
 
@@ -50,9 +56,38 @@ def test_mediapipe_gives_the_scores_that_python_gives(
     pictures = np.concatenate([faces, faces[:, ::-1], 255 - faces])  # with scores all over the scale
     np.save(tmp_path / "pictures.npy", pictures)
     file = DEFAULT_BUNDLE / bundle.classifier(precision).file
-    done = subprocess.run([python, SCRIPT, file, tmp_path / "pictures.npy"], capture_output=True, text=True, check=True)
+    done = subprocess.run([python, SCORE, file, tmp_path / "pictures.npy"], capture_output=True, text=True, check=True)
     model = TFLiteModel(file.read_bytes())
     expected = np.array([model.run(picture[np.newaxis])[0][0] for picture in pictures])
     drift = np.abs(np.array(json.loads(done.stdout)) - expected)
     assert np.ptp(expected) > 0.2
     assert (drift.mean() if precision == "int8" else drift.max()) <= LIMITS[precision]
+
+
+def test_mediapipe_finds_the_faces_that_the_edge_finds(
+    tmp_path: Path, python: Path, bundle: Bundle, samples: Path
+) -> None:
+    """Boxes within a quarter of a pixel of a patch's 128, points within a hundredth."""
+    for folder in ("edge", "pipeline", "models"):  # facetell, where it is not installed
+        (tmp_path / "facetell").mkdir(exist_ok=True)
+        (tmp_path / "facetell" / folder).symlink_to(ROOT / folder)
+    patches = []
+    for path in sorted(samples.rglob("*.[jp][pn]g")):
+        image = read_image(path)
+        height, width = image.shape[:2]
+        for share, degrees in ((1.0, 0), (1.2, 25), (0.7, 0), (0.6, -25)):
+            patches.append(letterbox(image, Square(width / 2, height / 2, share * max(height, width), degrees)))
+    np.save(tmp_path / "patches.npy", np.stack(patches))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [python, FIND, tmp_path / "patches.npy"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    blazeface, faces = BlazeFace(bundle.face_detector, min_score=HINT_SCORE), 0
+    for patch, theirs in zip(patches, json.loads(done.stdout), strict=True):
+        ours = blazeface(patch)
+        assert len(ours) == len(theirs)
+        for (points, score), (other, other_score) in zip(ours, theirs, strict=True):
+            assert points[:2] == pytest.approx(np.array(other)[:2], abs=0.25)
+            assert points[2:] == pytest.approx(np.array(other)[2:], abs=0.01)
+            assert score == pytest.approx(other_score, abs=1e-4)
+        faces += len(ours)
+    assert faces >= 20
