@@ -8,6 +8,9 @@ EXTRAS := $(shell $(PYTHON) -c "import sys; print('train,web,cluster,dev' if sys
 
 demo: .venv-demo/ready  ## install the light edge package and scan the samples with the shipped model
 	.venv-demo/bin/facetell scan samples --format table
+	@mkdir -p build && rm -f build/demo.jpg
+	@.venv-demo/bin/facetell scan samples/group.jpg --annotate build/demo.jpg --quiet > build/demo.csv
+	@echo "build/demo.jpg shows the group with every face boxed."
 
 test: .venv/ready  ## install everything and pass the tests
 	@test "$(EXTRAS)" != web,cluster,dev || echo "No TensorFlow for this Python: the tests of training and export are skipped."
@@ -53,7 +56,7 @@ phone:  ## build the page that facetell phone writes
 
 samples: .venv/ready  ## make the pictures in samples/, the README's and docs/golden.json again
 	.venv/bin/python -m facetell.tools.make_samples samples
-	.venv/bin/python -m facetell.tools.readme_picture samples docs/verdicts.jpg
+	rm -f docs/verdicts.jpg && .venv/bin/facetell scan samples/group.jpg --annotate docs/verdicts.jpg --format table
 	.venv/bin/python -m facetell.tools.make_golden samples models/default docs/golden.json
 
 clean:

@@ -70,15 +70,17 @@ class FaceFinder:
         face is clear, the picture may lie on its side or upside down, and is looked at in these ways, too.
         """
         faces = self._search(image, 0.0, smallest_px)
-        upright = _best_score(faces)
+        upright = _best_score(faces, 0.0)
         if upright >= CLEAR_SCORE:
             return faces
-        turned = {
-            degrees: _best_score(face for face in self._search(image, degrees, None) if _shows_turn(face, image))
-            for degrees in (90.0, -90.0, 180.0)
-        }
+        turned = {degrees: self._turned_score(image, degrees) for degrees in (90.0, -90.0, 180.0)}
         degrees = max(turned, key=turned.__getitem__)
         return self._search(image, degrees, smallest_px) if turned[degrees] > upright else faces
+
+    def _turned_score(self, image: np.ndarray, degrees: float) -> float:
+        """Return the best believed score of a picture that is taken to be turned clockwise by some degrees."""
+        faces = self._search(image, degrees, None)
+        return _best_score((face for face in faces if _shows_turn(face, image)), degrees)
 
     def _search(self, image: np.ndarray, roll_degrees: float, smallest_px: float | None) -> list[Face]:
         return _Search(self._detect, image, roll_degrees, smallest_px).faces()
@@ -139,23 +141,24 @@ class _Search:
 
     def _closest(self, face: Face, square: Square) -> Face | None:
         """Return a face as a closer, upright look shows it, or None if it is not worth reporting."""
-        tilt, is_large = _between(face, square), face.size_px >= _CLEAR_SHARE * square.side_px
+        is_large, tilt = face.size_px >= _CLEAR_SHARE * square.side_px, _tilt(face, square.roll_degrees)
         if face.score >= CLEAR_SCORE and is_large and tilt <= _CLEAR_DEGREES:
             return face
-        # What is tilted further shows in another of the four turns, upright, if it is a face.
-        roll_degrees = face.roll_degrees if tilt <= _MAX_TILT_DEGREES else square.roll_degrees
-        # In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
-        close = Square(*map(round, (*face.centre_xy, _CLOSE_RATIO * face.size_px, roll_degrees)))
-        best = max(
-            (again for again in self._look(close) if _is_same(again, face)), key=lambda again: again.score, default=None
-        )
-        if best and is_sure(best) and _between(best, close) <= _MAX_TILT_DEGREES / 2:
-            return best
+        known = face
+        for _ in range(2):  # the first look at a face on its side shows it half turned
+            # In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
+            close = Square(*map(round, (*known.centre_xy, _CLOSE_RATIO * known.size_px, known.roll_degrees)))
+            known = max((again for again in self._look(close) if _is_same(again, face)), key=_score, default=None)
+            if not known or known.score < MIN_SCORE:
+                break
+            is_level = _tilt(known, close.roll_degrees) <= _MAX_TILT_DEGREES / 2
+            is_turned = _tilt(known, square.roll_degrees) > _MAX_TILT_DEGREES
+            if is_sure(known) and is_level and (not is_turned or _shows_turn(known, self._image)):
+                return known
         if square is not self._whole or face.score < MIN_SCORE:
             return None
-        return replace(
-            best or face, score=min(max(face.score, best.score if best else 0.0), np.nextafter(SURE_SCORE, 0))
-        )
+        known = known or face
+        return replace(known, score=min(max(face.score, known.score), np.nextafter(SURE_SCORE, 0)))
 
     def _look(self, square: Square) -> list[Face]:
         if self._looks >= _MAX_LOOKS or square.side_px < 1:
@@ -174,9 +177,9 @@ def _placed(points_xy: np.ndarray, score: float, square: Square) -> Face:
     return Face((x - half_x, y - half_y, x + half_x, y + half_y), score, tuple((px, py) for px, py in points))
 
 
-def _between(face: Face, square: Square) -> float:
-    """Return by how many degrees a face is tilted in a square, 0..180."""
-    return abs((face.roll_degrees - square.roll_degrees + 180) % 360 - 180)
+def _tilt(face: Face, roll_degrees: float) -> float:
+    """Return by how many degrees a face is turned from a direction, 0..180."""
+    return abs((face.roll_degrees - roll_degrees + 180) % 360 - 180)
 
 
 def _centres(middle: float, side_px: float, picture_px: int, part_px: float) -> list[float]:
@@ -188,20 +191,25 @@ def _centres(middle: float, side_px: float, picture_px: int, part_px: float) -> 
 def _distinct(faces: Iterable[Face]) -> list[Face]:
     """Return the faces, the surest first, less those that lie in a surer one or around it."""
     distinct: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.score):
+    for face in sorted(faces, key=_score, reverse=True):
         if not any(_is_same(face, known) for known in distinct):
             distinct.append(face)
     return distinct
 
 
 def _shows_turn(face: Face, image: np.ndarray) -> bool:
-    """Return whether a face is believed in a turned picture, which has three more chances to show what is none."""
+    """Return whether a face is believed though it is turned: there are three more chances to see what is none."""
     is_large = face.size_px >= _LARGE_SHARE * max(image.shape[:2])
-    return face.score >= (SURE_SCORE if is_large else CLEAR_SCORE)
+    return face.is_frontal and face.score >= (SURE_SCORE if is_large else CLEAR_SCORE)
 
 
-def _best_score(faces: Iterable[Face]) -> float:
-    return max((face.score for face in faces if face.is_frontal), default=0.0)
+def _best_score(faces: Iterable[Face], roll_degrees: float) -> float:
+    """Return the best score of the frontal faces that are about as turned."""
+    return max((f.score for f in faces if f.is_frontal and _tilt(f, roll_degrees) <= _MAX_TILT_DEGREES), default=0.0)
+
+
+def _score(face: Face) -> float:
+    return face.score
 
 
 def _is_whole(face: Face, square: Square) -> bool:

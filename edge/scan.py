@@ -17,8 +17,10 @@ from typing import TypeVar
 
 from . import video
 from .detector import Detector
+from .draw import draw_faces
 from .errors import FacetellError, SourceError
 from .images import SUFFIXES as PICTURES
+from .images import read_image, write_image
 from .results import FileResult
 
 _T = TypeVar("_T")
@@ -69,7 +71,12 @@ def scan_one(
     """
     try:
         if path.suffix.lower() not in video.SUFFIXES:
-            return detector.scan_file(path, content=content)
+            result = detector.scan_file(path, content=content)
+            if annotated and result.status != "error":
+                image = read_image(path, max_megapixels=detector.max_megapixels)
+                draw_faces(image, result.faces)
+                write_image(image, annotated)
+            return result
         return video.scan_video(path, detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=stopped)
     except FacetellError:  # where results go cannot be written: so it would be for every file
         raise

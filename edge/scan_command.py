@@ -74,7 +74,10 @@ def _not_empty(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...
     help="How many frames of a second of video to look at.",
 )
 @click.option(
-    "--annotate", type=PATH, metavar="MP4", help="Write the one video that is named, framed, no sound; or .webm."
+    "--annotate",
+    type=PATH,
+    metavar="FILE",
+    help="Draw the faces of the one picture or video that is named: a .jpg or .png, an .mp4 or .webm without sound.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def scan(
@@ -135,9 +138,12 @@ def scan(
     for option, folder in (("--copy-to", copy_to), ("--heatmaps", heatmaps)):
         if folder and any(is_looked_for_in(path, folder) for path in looked_in):
             raise click.UsageError(f"{folder} is where pictures are looked for; choose a folder outside for {option}")
-    one_video = len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() in VIDEOS
-    if annotate and not (one_video and annotate.suffix.lower() in (".mp4", ".webm")):
-        raise click.UsageError("--annotate OUT.mp4, or .webm, is for one video; name it alone")
+    if annotate and not (len(paths) == 1 and paths[0].is_file()):
+        raise click.UsageError("--annotate is for one picture or video; name it alone")
+    wanted_suffixes = (".mp4", ".webm") if paths and paths[0].suffix.lower() in VIDEOS else (".jpg", ".png")
+    if annotate and annotate.suffix.lower() not in wanted_suffixes:
+        endings = " nor ".join(wanted_suffixes)
+        raise click.UsageError(f"{annotate} ends in neither {endings}; name such a file for {paths[0]}")
     if annotate and (watch or resume):
         raise click.UsageError("--annotate goes with neither --watch nor --resume")
     if annotate and annotate.exists():

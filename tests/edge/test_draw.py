@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from facetell.edge.draw import COLOURS, draw_faces, words_of
+from facetell.edge.images import read_image
 from facetell.edge.results import DOUBTS, Doubt, FaceResult
+from facetell.tools.cli import run
 
 BOX = (200.0, 200.0, 400.0, 400.0)
 
@@ -73,3 +79,16 @@ def test_a_picture_as_small_as_a_face_can_be_drawn_on() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     draw_faces(image, [face(doubt, box_xyxy=(-3, -3, 12, 12)) for doubt in (*DOUBTS, None)])
     assert image.any()
+
+
+def test_a_scan_draws_the_picture_that_is_named(samples: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "group.png"
+    assert run(["scan", str(samples / "group.jpg"), "--annotate", str(out), "--format", "jsonl"]) == 0
+    faces = json.loads(capsys.readouterr().out)["faces"]
+    assert len(faces) == 13
+    drawn, plain = read_image(out), read_image(samples / "group.jpg")
+    assert drawn.shape == plain.shape
+    changed = np.abs(drawn.astype(int) - plain).max(axis=2) > 20
+    for face in faces:
+        x_min, _, x_max, y_max = (round(edge) for edge in face["box_xyxy"])
+        assert changed[y_max, x_min:x_max].mean() > 0.8

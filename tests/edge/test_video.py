@@ -293,6 +293,7 @@ def test_annotated_frames_have_boxes_where_the_face_is(
         (["clip.mp4", "clip.mp4", "--annotate", "out.mp4"], 2),
         ([".", "--annotate", "out.mp4"], 2),
         (["a.jpg", "--annotate", "out.mp4"], 2),
+        (["clip.mp4", "--annotate", "out.jpg"], 2),
         (["clip.mp4", "--watch", ".", "--annotate", "out.mp4"], 2),
         (["clip.mp4", "-o", "rows.jsonl", "--resume", "--annotate", "out.mp4"], 2),
         (["clip.mp4", "--fps", "0"], 2),

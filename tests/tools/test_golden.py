@@ -56,7 +56,7 @@ def test_it_lists_every_sample(samples: Path) -> None:
         path.relative_to(samples).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in expand_paths([samples])
     }
-    assert all((samples / name).stat().st_size < 150_000 for name in listed)
+    assert all((samples / name).stat().st_size < 220_000 for name in listed)
     assert len(faces_of(GOLDEN)) >= 10
 
 
@@ -183,8 +183,8 @@ def test_the_formulas_lead_to_the_first_look(picture: dict[str, Any], bundle: Bu
         if face["score"] < 0.3:  # a hint may come and go with the rounding
             break
         assert score == pytest.approx(face["score"], abs=0.02)
-        assert points[:2].ravel() == pytest.approx(face["box_xyxy"], abs=TOLERANCES["box_px"])
-        np.testing.assert_allclose(points[2:], face["points_xy"], atol=TOLERANCES["box_px"])
+        assert points[:2].ravel() == pytest.approx(face["box_xyxy"], abs=TOLERANCES["first_look_px"])
+        np.testing.assert_allclose(points[2:], face["points_xy"], atol=TOLERANCES["first_look_px"])
     assert len(found) >= sum(face["score"] >= 0.3 for face in listed["found"])
 
 

@@ -33,18 +33,19 @@ export const isSure = ({ score }) => score >= SURE_SCORE;
 export async function findFaces(detect, picture, smallestPx) {
   const search = (roll, px) => new Search(detect, picture, roll, px).faces();
   const faces = await search(0, smallestPx);
-  let best = { roll: 0, score: bestOf(faces) };
+  let best = { roll: 0, score: bestOf(faces, 0) };
   if (best.score >= CLEAR_SCORE) return faces;
   for (const roll of [90, -90, 180]) {
-    const score = bestOf((await search(roll, null)).filter((face) => showsTurn(face, picture)));
+    const score = bestOf((await search(roll, null)).filter((face) => showsTurn(face, picture)), roll);
     if (score > best.score) best = { roll, score };
   }
   return best.roll ? search(best.roll, smallestPx) : faces;
 }
 
-/** Tells whether a face is believed in a turned picture, which has three more chances to show what is none. */
+/** Tells whether a face is believed though it is turned: there are three more chances to see what is none. */
 function showsTurn(face, { width, height }) {
-  return face.score >= (sizeOf(face) >= LARGE_SHARE * Math.max(width, height) ? SURE_SCORE : CLEAR_SCORE);
+  const isLarge = sizeOf(face) >= LARGE_SHARE * Math.max(width, height);
+  return isFrontal(face) && face.score >= (isLarge ? SURE_SCORE : CLEAR_SCORE);
 }
 
 /** One search of a picture that is taken to be turned clockwise by some degrees. */
@@ -97,17 +98,22 @@ class Search {
 
   /** Resolves to a face as a closer, upright look shows it, or null if it is not worth reporting. */
   async #closest(face, square) {
-    const tilt = between(face, square), isLarge = sizeOf(face) >= CLEAR_SHARE * square.side;
-    if (face.score >= CLEAR_SCORE && isLarge && tilt <= CLEAR_DEGREES) return face;
-    // What is tilted further shows in another of the four turns, upright, if it is a face.
-    const turn = tilt <= MAX_TILT_DEGREES ? rollOf(face) : square.roll;
-    // In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
-    const numbers = [...centreOf(face), CLOSE_RATIO * sizeOf(face), turn].map(roundHalfToEven);
-    const [centreX, centreY, side, roll] = numbers, close = { centreX, centreY, side, roll };
-    const [best] = (await this.#look(close)).filter((again) => isSame(again, face));
-    if (best && isSure(best) && between(best, close) <= MAX_TILT_DEGREES / 2) return best;
+    const isLarge = sizeOf(face) >= CLEAR_SHARE * square.side;
+    if (face.score >= CLEAR_SCORE && isLarge && tiltOf(face, square.roll) <= CLEAR_DEGREES) return face;
+    let known = face;
+    for (let look = 0; look < 2; look++) { // the first look at a face on its side shows it half turned
+      // In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
+      const numbers = [...centreOf(known), CLOSE_RATIO * sizeOf(known), rollOf(known)].map(roundHalfToEven);
+      const [centreX, centreY, side, roll] = numbers;
+      [known] = (await this.#look({ centreX, centreY, side, roll })).filter((again) => isSame(again, face));
+      if (!known || known.score < MIN_SCORE) break;
+      const isLevel = tiltOf(known, roll) <= MAX_TILT_DEGREES / 2;
+      const isTurned = tiltOf(known, square.roll) > MAX_TILT_DEGREES;
+      if (isSure(known) && isLevel && (!isTurned || showsTurn(known, this.#picture))) return known;
+    }
     if (square !== this.#whole || face.score < MIN_SCORE) return null;
-    return { ...(best ?? face), score: Math.min(Math.max(face.score, best?.score ?? 0), ALMOST_SURE) };
+    known ??= face;
+    return { ...known, score: Math.min(Math.max(face.score, known.score), ALMOST_SURE) };
   }
 
   async #look(square) {
@@ -127,8 +133,8 @@ function inPicture(face, square) {
   return { box, score: face.score, points: points.map((point) => placed(square, ...point)) };
 }
 
-/** Returns by how many degrees a face is tilted in a square, 0..180. */
-function between(face, { roll }) {
+/** Returns by how many degrees a face is turned from a direction, 0..180. */
+function tiltOf(face, roll) {
   const degrees = Math.abs(rollOf(face) - roll) % 360;
   return Math.min(degrees, 360 - degrees);
 }
@@ -148,7 +154,11 @@ function distinct(faces) {
   return found;
 }
 
-const bestOf = (faces) => Math.max(0, ...faces.filter(isFrontal).map(({ score }) => score));
+/** Returns the best score of the frontal faces that are about as turned. */
+function bestOf(faces, roll) {
+  const upright = faces.filter((face) => isFrontal(face) && tiltOf(face, roll) <= MAX_TILT_DEGREES);
+  return Math.max(0, ...upright.map(({ score }) => score));
+}
 
 /** Tells whether a square, turned by quarters, shows a face as a whole: half a face at a seam is another's. */
 function shows({ centreX, centreY, side }, face) {
