@@ -12,7 +12,7 @@ FALSE_ALARM_SHARE = 0.02
 """At most this share of the real validation faces of any source is called fake, under every condition of
 conditions.THRESHOLD_CONDITIONS."""
 
-MISSED_SHARE = 0.10
+MISSED_SHARE = 0.15
 """At most this share of the fake validation faces of any source is called real, likewise."""
 
 _LOGIT_LIMIT = 13.8  # p within 1e-6, the digits that results show: nothing is said to be sure

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,73 +9,16 @@ import click
 
 from ..edge.commands import NumberRange
 from ..edge.errors import DatasetError, printable
+from .options import BACKBONE, RESERVE, SEED, WEIGHTS, Ratios, check_start
+from .progress import counter, training_display
 
 if TYPE_CHECKING:
     from .crop import Cut
-    from .history import EpochRow
 
-SEED = click.IntRange(0, 2**32 - 1)
 _FOLDER = click.Path(path_type=Path)
 _FAILED_FILES = 3
 _RESERVE_FROM = 3
 """Sources, so that two or more are left to train on."""
-
-
-class Weights(click.ParamType):
-    """Where the training starts: imagenet, none or a file."""
-
-    name = "weights"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the value as it is; a slip is told here, before hours of other work."""
-        if value in ("imagenet", "none") or Path(value).is_file():
-            return value
-        return self.fail(f"the file {value!r} does not exist", param, ctx)
-
-
-BACKBONE = click.option(
-    "--backbone",
-    type=click.Choice(["mobilenet_v3_small", "mobilenet", "mobilenet_v2", "efficientnet_b0", "cnn"]),
-    default="mobilenet_v3_small",
-    show_default=True,
-    help="The network.",
-)
-WEIGHTS = click.option(
-    "--weights",
-    type=Weights(),
-    metavar="imagenet|none|FILE",
-    help="What it starts from; FILE may be an earlier run's model.keras.  [default: imagenet; none for the cnn]",
-)
-
-RESERVE = click.option(
-    "--reserve",
-    multiple=True,
-    metavar="SOURCE",
-    help="Keep this source out of training and choose the thresholds by it; may be repeated.",
-)
-
-
-def check_start(backbone: str, weights: str | None) -> None:
-    """Raise UsageError, before hours of other work, where there are no ImageNet weights."""
-    if (backbone, weights) == ("cnn", "imagenet"):
-        raise click.UsageError("there are no ImageNet weights of the cnn; leave --weights away, or give a file")
-
-
-class Ratios(click.ParamType):
-    """Three shares such as 70/15/15, as fractions of their sum."""
-
-    name = "A/B/C"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Return the fractions; train and validation must not be zero."""
-        try:
-            shares = [float(share) for share in value.split("/")]
-            train, validation, test = shares
-        except ValueError:
-            self.fail(f"{value!r} is not three numbers such as 70/15/15", param, ctx)
-        if not (train > 0 and validation > 0 and test >= 0 and sum(shares) < float("inf")):
-            self.fail(f"{value!r} leaves nothing for train or validation", param, ctx)
-        return tuple(share / sum(shares) for share in shares)
 
 
 @click.command()
@@ -286,7 +227,11 @@ def train(
 
 @click.command()
 @click.argument("run_folder", metavar="RUN", type=_FOLDER)
-@click.option("--split", type=click.Choice(["train", "validation", "test"]), help="[default: test, else validation]")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test", "reserved"]),
+    help="[default: test, else validation]",
+)
 @click.option("--crops", type=_FOLDER, help="Other crops than the run's own.")
 @click.option("-o", "--output", type=_FOLDER, help="Folder for the report.  [default: RUN/evaluation-SPLIT]")
 def evaluate(run_folder: Path, split: str | None, crops: Path | None, output: Path | None) -> None:
@@ -340,44 +285,3 @@ def left_out(
     click.echo()
     click.echo(str(summaries(rows)))
     click.echo(f"Table: {output / TABLE}", err=True)
-
-
-@contextmanager
-def counter(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal's stderr; call with what is done and in all."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    from ..edge.runtime import silent_stderr
-
-    columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with silent_stderr():
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task(title, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@contextmanager
-def training_display() -> Iterator[dict[str, Any]]:
-    """Show each epoch as a line and the time left as a bar on stderr; yield train's callbacks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), "time left", TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def on_batch(done: float, epochs: int) -> None:
-            progress.update(task, completed=done, total=epochs, description=f"{done:.2f} of {epochs} epochs")
-
-        def on_epoch(row: EpochRow, epochs: int) -> None:
-            console.print(
-                f"epoch {row.epoch}/{epochs} ({row.phase}): loss {row.loss:.3f}, accuracy {row.accuracy:.3f}; "
-                f"AUC {row.validation_auc:.4f}; {row.pictures_per_s:.3g} pictures/s",
-                highlight=False,
-                soft_wrap=True,
-            )
-
-        yield {"on_batch": on_batch, "on_epoch": on_epoch}

@@ -71,11 +71,10 @@ def measure(p_fake: np.ndarray, is_fake: np.ndarray, thresholds: Thresholds) -> 
 
 
 def source_groups(sources: np.ndarray, is_fake: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the masks (N,) by name of what is measured: each source, lone fakes against others' reals, and all."""
+    """Return the masks (N,) by name of what is measured: each source, lone fakes against every real face, and all."""
     groups = {str(name): sources == name for name in np.unique(sources)}
-    with_reals = [name for name, chosen in groups.items() if not is_fake[chosen].all()]
-    for name in [name for name in groups if name not in with_reals]:
-        groups |= {f"{name} against {other}": groups[name] | (groups[other] & ~is_fake) for other in with_reals}
+    lone = [name for name, chosen in groups.items() if is_fake[chosen].all()] if not is_fake.all() else []
+    groups |= {f"{name} against all real": groups[name] | ~is_fake for name in lone}
     return groups | {"all": np.ones(len(sources), bool)}
 
 

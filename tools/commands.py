@@ -8,7 +8,8 @@ import click
 
 from ..convert.commands import export
 from ..edge.errors import DatasetError
-from ..pipeline.commands import BACKBONE, RESERVE, SEED, WEIGHTS, check_start, crop, evaluate, merge, split, train
+from ..pipeline.commands import crop, evaluate, merge, split, train
+from ..pipeline.options import BACKBONE, RESERVE, SEED, WEIGHTS, check_start
 
 _FOLDER = click.Path(path_type=Path)
 

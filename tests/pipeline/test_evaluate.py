@@ -118,9 +118,9 @@ def test_fakes_without_reals_are_measured_against_those_of_other_sets(tmp_path: 
     of_one_set = [replace(known, source="generator" if known.is_fake else "photos") for known in records]
     write_manifest(tmp_path / "crops", of_one_set)
     clean = evaluate(run, tmp_path / "report", crops=tmp_path / "crops").results["clean"]
-    assert list(clean) == ["generator", "photos", "generator against photos", "all"]
+    assert list(clean) == ["generator", "photos", "generator against all real", "all"]
     assert (clean["generator"].auc, clean["photos"].auc) == (None, None)
-    assert clean["generator against photos"] == clean["all"]
+    assert clean["generator against all real"] == clean["all"]
 
 
 def test_frames_of_one_video_are_measured_together_too(tmp_path: Path, run: Path, crops: Path) -> None:
