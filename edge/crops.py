@@ -15,10 +15,12 @@ from .manifest import Record
 CROP_SETTINGS = "crop.json"
 MARGIN_RATIO = 1.5
 """Side of the network's square over the longer side of the face box: hair, ears and some background, where swaps join
-and generators fail. Which ratio does best on unseen sources is still to be measured."""
+and generators fail. In one run of 8 epochs, 1.5 instead of 1.0 raised the mean AUC on unseen sources from .61 to .70;
+other ratios are not measured."""
 
 MIN_FACE_PX = 48.0
-"""Longer side of the smallest face box that is judged: a guess, still to be measured."""
+"""Longer side of the smallest face box that is judged: below it, more than 2 % of real faces are called fake
+(docs/face-path.md)."""
 
 
 @dataclass(frozen=True)
