@@ -36,9 +36,9 @@ class Calibration:
         return _sigmoid(logit(raw) / self.temperature + self.bias)
 
     def is_limited(self, raw: np.ndarray) -> bool:
-        """Return whether p_fake of any raw score would be another, by .01 or more, if logits had no limit."""
+        """Return whether p_fake of any raw score would be another, by 1e-4 or more, if logits had no limit."""
         at_limit = np.abs(logit(raw)) >= _LOGIT_LIMIT - 1e-6
-        return bool((np.abs(self.apply(raw) - raw)[at_limit] >= 0.01).any())
+        return bool((np.abs(self.apply(raw) - raw)[at_limit] >= 1e-4).any())
 
 
 @dataclass(frozen=True)
