@@ -208,7 +208,7 @@ def test_no_source_breaks_the_stated_shares(spread: float, levels: int | None, s
         (np.full(100, 0.1), np.full(100, 0.3), 0.299, 0.5),  # fakes that look real
         (np.full(100, 0.7), np.full(100, 0.9), 0.5, 0.701),  # real ones that look fake
         (np.linspace(0.01, 1, 100), np.full(100, 0.9), 0.5, 0.981),  # two of the hundred are 2 %
-        (np.full(100, 0.1), np.linspace(0.01, 1, 100), 0.159, 0.5),  # ten of the hundred are 10 %
+        (np.full(100, 0.1), np.linspace(0.01, 1, 100), 0.159, 0.5),  # fifteen of the hundred are 15 %
         (np.full(19, 0.7), np.full(19, 0.3), 0.5, 0.5),  # too few to have a say
         (np.full(20, 0.7), np.full(20, 0.3), 0.299, 0.701),  # just enough
         (np.full(100, 0.7), np.array([]), 0.5, 0.701),  # a source of one label
