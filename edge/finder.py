@@ -220,5 +220,9 @@ def _is_whole(face: Face, square: Square) -> bool:
 
 def _is_same(one: Face, other: Face) -> bool:
     (a, b, c, d), (e, f, g, h) = one.box_xyxy, other.box_xyxy
-    shared = max(min(c, g) - max(a, e), 0) * max(min(d, h) - max(b, f), 0)
-    return shared > _SAME_SHARE * min((c - a) * (d - b), (g - e) * (h - f))
+    shared = _area(max(a, e), max(b, f), min(c, g), min(d, h))
+    return shared > _SAME_SHARE * min(_area(a, b, c, d), _area(e, f, g, h))
+
+
+def _area(x_min: float, y_min: float, x_max: float, y_max: float) -> float:
+    return max(x_max - x_min, 0) * max(y_max - y_min, 0)  # the network may give a box of negative width

@@ -74,8 +74,8 @@ def read_image(source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) 
 
 
 def write_image(image: np.ndarray, path: Path) -> None:
-    """Write a (H, W, 3) uint8 RGB picture as path, a .png or .jpg; raises SourceError where that cannot be done."""
-    format = {".png": "PNG", ".jpg": "JPEG"}.get(path.suffix.lower())
+    """Write a (H, W, 3) uint8 RGB picture as path, a .png, .jpg or .jpeg; raises SourceError where that fails."""
+    format = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(path.suffix.lower())
     if format is None:
         raise SourceError(f"cannot write {path}: wanted a name that ends in .png or .jpg")
     with replacing(path) as partial:

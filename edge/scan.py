@@ -18,7 +18,7 @@ from typing import TypeVar
 from . import video
 from .detector import Detector
 from .draw import draw_faces
-from .errors import FacetellError, SourceError
+from .errors import FacetellError, ImageError, SourceError
 from .images import SUFFIXES as PICTURES
 from .images import read_image, write_image
 from .results import FileResult
@@ -72,12 +72,14 @@ def scan_one(
     try:
         if path.suffix.lower() not in video.SUFFIXES:
             result = detector.scan_file(path, content=content)
-            if annotated and result.status != "error":
+            if annotated and result.status == "ok":
                 image = read_image(path, max_megapixels=detector.max_megapixels)
                 draw_faces(image, result.faces)
                 write_image(image, annotated)
             return result
         return video.scan_video(path, detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=stopped)
+    except ImageError as error:  # the file changed after it was scored, before it was drawn
+        return FileResult(path=str(path), status="error", verdict="error", error=str(error), **detector.signed)
     except FacetellError:  # where results go cannot be written: so it would be for every file
         raise
     except Exception as error:  # one file must not end the scan of a million

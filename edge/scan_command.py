@@ -77,7 +77,7 @@ def _not_empty(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...
     "--annotate",
     type=PATH,
     metavar="FILE",
-    help="Draw the faces of the one picture or video that is named: a .jpg or .png, an .mp4 or .webm without sound.",
+    help="Draw the face boxes into a copy of one picture (.jpg, .png) or one video (.mp4, .webm; no sound).",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def scan(
@@ -140,10 +140,10 @@ def scan(
             raise click.UsageError(f"{folder} is where pictures are looked for; choose a folder outside for {option}")
     if annotate and not (len(paths) == 1 and paths[0].is_file()):
         raise click.UsageError("--annotate is for one picture or video; name it alone")
-    wanted_suffixes = (".mp4", ".webm") if paths and paths[0].suffix.lower() in VIDEOS else (".jpg", ".png")
+    wanted_suffixes = (".mp4", ".webm") if paths and paths[0].suffix.lower() in VIDEOS else (".jpg", ".jpeg", ".png")
     if annotate and annotate.suffix.lower() not in wanted_suffixes:
-        endings = " nor ".join(wanted_suffixes)
-        raise click.UsageError(f"{annotate} ends in neither {endings}; name such a file for {paths[0]}")
+        endings = " or ".join(wanted_suffixes)
+        raise click.UsageError(f"{annotate} must end in {endings}, to hold {paths[0]}")
     if annotate and (watch or resume):
         raise click.UsageError("--annotate goes with neither --watch nor --resume")
     if annotate and annotate.exists():

@@ -24,7 +24,8 @@ LONE_BLEND_SHARE = 0.5
 other sources alone would teach the network the source."""
 
 FAKE_ONLY_SHARE = 0.15
-"""Of the fakes beside real faces of a source that has fakes, this share come from sources without real faces."""
+"""Where a source has real faces and fakes, this share of the fakes shown beside its real faces, self-blends not counted,
+come from sources without real faces."""
 
 
 class CropCache:
@@ -131,8 +132,9 @@ def paired_order(
     else a fake of its own group, or of its source; where the source has none, one of a source without real faces or,
     for at least LONE_BLEND_SHARE, a self-blend. So neither the look of a source nor its framing tells the label.
 
-    A picture is shown in proportion to 1 / sqrt(number of its source's pictures of its label): a small source is seen
-    more often than its share, without being learnt by heart.
+    A real picture is shown in proportion to 1 / sqrt(number of its source's real pictures): a small source is seen more
+    often than its share. Fakes are drawn at random beside them: those of a source with few fakes and many real pictures
+    come up often, and of a source with many fakes and few real pictures most do not come up in one epoch.
     """
     real = [index for index, record in enumerate(records) if not record.is_fake]
     fake = [index for index, record in enumerate(records) if record.is_fake]
@@ -143,7 +145,7 @@ def paired_order(
         by_group[records[index].group].append(index)
     fake_only = [index for index in fake if records[index].source not in with_reals]
     pairs = (len(records) + 1) // 2
-    strangers = iter(_drawn(records, fake_only or fake, pairs, rng))
+    others = iter(_drawn(records, fake_only or fake, pairs, rng))
     order: list[tuple[int, int | None]] = []
     for index in _drawn(records, real, pairs, rng):
         own = by_group[records[index].group] or by_source[records[index].source]
@@ -153,7 +155,7 @@ def paired_order(
         elif own and not (fake_only and rng.random() < FAKE_ONLY_SHARE):
             order.append((index, own[rng.integers(len(own))]))
         else:
-            order.append((index, next(strangers)))
+            order.append((index, next(others)))
     return order
 
 

@@ -1,4 +1,4 @@
-"""Face crops for training: MediaPipe finds the faces, edge/faces.py cuts them, on all cores, and it can be resumed."""
+"""Face crops for training: MediaPipe finds the faces, edge/cut.py cuts them, on all cores, and it can be resumed."""
 
 from __future__ import annotations
 

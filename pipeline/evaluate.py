@@ -42,7 +42,7 @@ FILES = {REPORT_JSON, PAGE, *PLOTS}
 _WORST = 12
 _HOW_TO_READ = (
     "Accuracy, precision, recall and F1 (of the fakes) are those at a calibrated probability of 0.5; intervals are "
-    "95 % bootstrap. Fakes of a set without real faces are measured against all real faces, too. By group, the "
+    "95 % bootstrap. Fakes of a set without real faces are also measured against all real faces. By group, the "
     "mean score of all faces of one label and one group is measured: of a clip, where groups are videos. Accuracy at "
     "threshold is that of fake against real and uncertain: an uncertain fake counts as missed."
 )

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from ..edge.calibration import Thresholds
 from ..edge.errors import DatasetError
-from ..edge.manifest import LABELS, Record, read_manifest, without_sources
+from ..edge.manifest import LABELS, RESERVED, Record, read_manifest, without_sources
 from ..edge.run import MODEL_FILE
 from ..edge.tables import Table, write_csv
 from .backbones import load_model
@@ -57,7 +57,7 @@ def read_folds(path: Path, records: Sequence[Record]) -> dict[str, tuple[str, ..
     """Return the sources that each fold leaves out, from a csv with the columns fold and source.
 
     Raises DatasetError when it cannot be read, names no source of the records, names one twice, gives a fold a name
-    that no folder can have, or leaves a fold without a label to measure or to train with.
+    that no folder can have, or leaves a fold without a label to measure, train, validate or choose thresholds with.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -77,7 +77,14 @@ def read_folds(path: Path, records: Sequence[Record]) -> dict[str, tuple[str, ..
         if not _FOLD_NAME.fullmatch(fold):
             raise DatasetError(f"{path}: a fold cannot be called {fold!r}; use letters, digits, - and _")
         kept = without_sources(records, sources)
-        for use, chosen in (("measure", set(records).difference(kept)), ("train with", kept)):
+        uses = {
+            "measure": set(records).difference(kept),
+            "train with": [record for record in kept if record.split == "train"],
+            "validate with": [record for record in kept if record.split == "validation"],
+        }
+        if any(record.split == RESERVED for record in records):
+            uses["choose thresholds by, of those reserved"] = [record for record in kept if record.split == RESERVED]
+        for use, chosen in uses.items():
             if missing := set(LABELS) - {record.label for record in chosen}:
                 raise DatasetError(f"fold {fold} of {path} leaves no {min(missing)} pictures to {use}")
     return folds

@@ -15,7 +15,7 @@ class Weights(click.ParamType):
     name = "weights"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the value as it is; a slip is told here, before hours of other work."""
+        """Return the value as it is; a wrong path is refused here, before hours of work."""
         if value in ("imagenet", "none") or Path(value).is_file():
             return value
         return self.fail(f"the file {value!r} does not exist", param, ctx)

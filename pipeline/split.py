@@ -66,7 +66,7 @@ def split(
     is excluded. The same seed and pictures give the same split.
 
     ratios are those of train, validation and test, and add up to 1. All pictures of the sources in reserve are reserved
-    for thresholds; whatever shares a group with them or resembles them is excluded from training and validation.
+    for thresholds; whatever shares a group with them or resembles them is excluded from every other split.
 
     Raises DatasetError when there are too few groups, nothing of a label is left to train or validate with, a source
     to be reserved is not there, or all of them together lack a label.

@@ -141,10 +141,10 @@ def test_logit(p: float, value: float) -> None:
     [
         (Calibration(temperature=3), [0.0003, 0.9997], False),  # far from the limit
         (Calibration(), [0, 1], False),
-        (Calibration(temperature=1.2, bias=-0.1), [0, 1], False),  # p_fake is 1e-5 from where it would be
-        (Calibration(temperature=3), [0.5, 1], True),  # .990 instead of 1
-        (Calibration(temperature=3), [0, 0.5], True),
-        (Calibration(bias=-8), [1], True),
+        (Calibration(temperature=3), [0, 1], False),  # .990 instead of 1
+        (Calibration(temperature=4), [0.5, 1], True),  # .969 instead of 1
+        (Calibration(temperature=4), [0, 0.5], True),
+        (Calibration(bias=-11), [1], True),
     ],
 )
 def test_whether_the_limit_of_logits_shows(calibration: Calibration, raw: list[float], limited: bool) -> None:

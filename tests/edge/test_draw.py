@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from facetell.edge.draw import COLOURS, draw_faces, words_of
-from facetell.edge.images import read_image
+from facetell.edge.images import read_image, write_image
 from facetell.edge.results import DOUBTS, Doubt, FaceResult
 from facetell.tools.cli import run
 
@@ -81,14 +82,39 @@ def test_a_picture_as_small_as_a_face_can_be_drawn_on() -> None:
     assert image.any()
 
 
-def test_a_scan_draws_the_picture_that_is_named(samples: Path, tmp_path: Path, capsys: Any) -> None:
-    out = tmp_path / "group.png"
-    assert run(["scan", str(samples / "group.jpg"), "--annotate", str(out), "--format", "jsonl"]) == 0
+@pytest.mark.parametrize(
+    ("name", "drawing", "count"),
+    [("group.jpg", "a.png", 13), ("real_turned_by_exif.jpg", "a.png", 1), ("two_faces.jpg", "a.jpeg", 2)],
+)
+def test_a_scan_draws_the_picture_that_is_named(
+    name: str, drawing: str, count: int, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / drawing
+    assert run(["scan", str(samples / name), "--annotate", str(out), "--format", "jsonl"]) == 0
     faces = json.loads(capsys.readouterr().out)["faces"]
-    assert len(faces) == 13
-    drawn, plain = read_image(out), read_image(samples / "group.jpg")
+    assert len(faces) == count
+    drawn, plain = read_image(out), read_image(samples / name)
     assert drawn.shape == plain.shape
     changed = np.abs(drawn.astype(int) - plain).max(axis=2) > 20
     for face in faces:
         x_min, _, x_max, y_max = (round(edge) for edge in face["box_xyxy"])
         assert changed[y_max, x_min:x_max].mean() > 0.8
+
+
+def test_a_large_jpeg_is_drawn_in_its_own_pixels(astronaut: np.ndarray, tmp_path: Path, capsys: Any) -> None:
+    """It is decoded smaller for the search."""
+    write_image(cv2.resize(astronaut, None, fx=6, fy=6), tmp_path / "large.jpg")
+    out = tmp_path / "out.png"
+    assert run(["scan", str(tmp_path / "large.jpg"), "--annotate", str(out), "--format", "jsonl"]) == 0
+    (face,) = json.loads(capsys.readouterr().out)["faces"]
+    assert read_image(out).shape == (6 * astronaut.shape[0], 6 * astronaut.shape[1], 3)
+    x_min, _, x_max, y_max = (round(edge) for edge in face["box_xyxy"])
+    changed = np.abs(read_image(out).astype(int) - read_image(tmp_path / "large.jpg")).max(axis=2) > 20
+    assert changed[y_max, x_min:x_max].mean() > 0.8
+
+
+def test_what_is_no_picture_is_not_drawn(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"nonsense")
+    assert run(["scan", str(tmp_path / "bad.jpg"), "--annotate", str(tmp_path / "out.jpg"), "--format", "jsonl"]) == 3
+    assert json.loads(capsys.readouterr().out)["status"] == "error"
+    assert not (tmp_path / "out.jpg").exists()

@@ -135,10 +135,10 @@ def test_a_lost_fold_is_trained_again(measured: Path, four_sources: Path, capsys
 
 
 RECORDS = [
-    record(f"{source}{label}{number}.png", label, source=source)
+    record(f"{source}{label}{number}.png", label, source=source, split=split)
     for source, labels in SOURCES.items()
     for label in labels
-    for number in range(2)
+    for number, split in enumerate(("train", "validation"))
 ]
 
 FOLD_FILES: dict[str, tuple[str | bytes, str]] = {
@@ -174,6 +174,21 @@ def test_folds_that_cannot_be_measured_are_one_sentence(tmp_path: Path, content:
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
     assert "Error(" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ({"b": "test", "gan": "test"}, "leaves no fake pictures to train with"),
+        ({"b": "train", "gan": "train"}, "leaves no fake pictures to validate with"),
+        ({"a": "reserved", "stock": "reserved"}, "leaves no fake pictures to choose thresholds by, of those reserved"),
+    ],
+)
+def test_a_fold_that_leaves_too_little_is_refused_at_once(tmp_path: Path, splits: dict[str, str], said: str) -> None:
+    records = [replace(record, split=splits.get(record.source, record.split)) for record in RECORDS]
+    (tmp_path / "folds.csv").write_text("fold,source\none,a\n")
+    with pytest.raises(DatasetError, match=f"fold one .* {said}"):
+        read_folds(tmp_path / "folds.csv", records)
 
 
 def test_folds_are_read_as_a_spreadsheet_writes_them(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ export function facesOf(regressors, logits, minScore) {
   const candidates = [];
   ANCHORS.forEach((anchor, row) => {
     const score = 1 / (1 + Math.exp(-Math.min(Math.max(logits[row], -SCORE_LIMIT), SCORE_LIMIT)));
-    if (score < minScore) return;
+    if (!(score >= minScore)) return; // nor NaN
     const pairs = Array.from({ length: 8 }, (_, pair) => regressors.subarray(16 * row + 2 * pair, 16 * row + 2 * pair + 2));
     const [centre, size, ...points] = pairs.map((pair, place) => (place === 1 ? pair : moved(pair, anchor, 1)));
     candidates.push({ points: [moved(centre, size, -0.5), moved(centre, size, 0.5), ...points], score });
