@@ -24,8 +24,8 @@ LONE_BLEND_SHARE = 0.5
 other sources alone would teach the network the source."""
 
 FAKE_ONLY_SHARE = 0.15
-"""Where a source has real faces and fakes, this share of the fakes shown beside its real faces, self-blends not counted,
-come from sources without real faces."""
+"""Where a source has real faces and fakes, this share of the fakes shown beside its real faces, self-blends apart,
+comes from sources without real faces."""
 
 
 class CropCache:

@@ -1,4 +1,4 @@
-"""What a scan says of a file by its faces, and writes: lines of JSON, one JSON array, CSV rows or a table."""
+"""What a scan writes of its files: lines of JSON, one JSON array, CSV rows or a table."""
 
 from __future__ import annotations
 
@@ -8,59 +8,9 @@ import json
 
 import pytest
 
-from facetell.edge.results import (
-    CSV_COLUMNS,
-    DOUBTS,
-    FORMATS,
-    Doubt,
-    FaceResult,
-    FileResult,
-    decided,
-    not_judged,
-    write_results,
-)
+from facetell.edge.results import CSV_COLUMNS, FileResult, write_results
 
-FAKE = FaceResult((10.0, 20.5, 110.0, 130.5), 0.9, 0.97, "fake")
-UNSURE = FaceResult((-3.0, 0.0, 40.0, 43.0), 0.6, 0.5, "uncertain")
-TURNED = FaceResult((50.0, 60.0, 150.0, 170.0), 0.8, 0.99, "uncertain", -31.5, "not_frontal")
-DOG = FaceResult((200.0, 0.0, 280.0, 80.0), 0.7, 1.0, "uncertain", doubt="may_not_be_a_face")
-TINY = FaceResult((300.0, 0.0, 320.0, 20.0), 0.9, None, "uncertain", doubt="too_small")
-ABOUT = {
-    "width": 640,
-    "height": 480,
-    "model": "blaze 1",
-    "precision": "int8",
-    "rule": "fake from 0.9",
-    "latency_ms": 12.34,
-}
-
-
-def file_of(path: str, *faces: FaceResult) -> FileResult:
-    return FileResult(path, "ok", **decided(faces), **ABOUT)
-
-
-ONE = file_of("one.jpg", FAKE)
-TWO = file_of("two.jpg", UNSURE, FAKE)
-CROWD = file_of("crowd.jpg", TINY, DOG, TURNED, TINY)
-NOBODY = file_of("nobody.jpg")
-NO_PERSON = file_of("dog.jpg", *[TINY] * 12, DOG)
-BROKEN = FileResult("broken.jpg", "error", "error", error="no such file")
-ALL = [ONE, TWO, NOBODY, BROKEN]
-
-ODD_NAMES = {
-    "newline": "a\nb.jpg",
-    "return": "a\rb.jpg",
-    "tab": "a\tb.jpg",
-    "escape": "\x1b[31mred\x1b[0m.jpg",
-    "bell": "a\x07.jpg",
-    "turned around": "a\u202egpj.exe",
-    "quotes": "a\"b'c,d;e.jpg",
-    "markup": "[bold red]a[/].jpg",
-    "emoji code": "a:warning:.jpg",
-    "backslash": "a\\",
-    "unicode": "Ünïcödé 顔.jpg",
-    "not utf-8": "caf\udce9.jpg",
-}
+from .scanned import ALL, BROKEN, CROWD, FAKE, NO_PERSON, NOBODY, ODD_NAMES, ONE, TINY, TURNED, TWO, file_of
 
 
 def written(results: list[FileResult], format: str) -> str:
@@ -73,78 +23,6 @@ def written(results: list[FileResult], format: str) -> str:
 
 def csv_rows(results: list[FileResult]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(written(results, "csv"), newline="")))
-
-
-# Which face decides
-
-
-def face(verdict: str, p_fake: float | None, doubt: Doubt | None = None) -> FaceResult:
-    return FaceResult((0.0, 0.0, 9.0, 9.0), 0.9, p_fake, verdict, doubt=doubt)
-
-
-REAL, SUSPECT, PROFILE = face("real", 0.3), face("fake", 0.91), face("uncertain", 0.95, "not_frontal")
-PUPPET, SMALL = face("uncertain", 0.99, "may_not_be_a_face"), face("uncertain", None, "too_small")
-
-
-@pytest.mark.parametrize(
-    ("faces", "ordered", "verdict", "p_fake", "deciding", "too_small", "doubtful"),
-    [
-        ([], [], "no_face", None, None, 0, 0),
-        ([REAL], [REAL], "real", 0.3, 0, 0, 0),
-        ([REAL, SUSPECT], [SUSPECT, REAL], "fake", 0.91, 0, 0, 0),
-        ([PROFILE, SUSPECT, REAL], [SUSPECT, PROFILE, REAL], "fake", 0.91, 0, 0, 0),
-        ([REAL, PROFILE], [PROFILE, REAL], "uncertain", 0.95, 0, 0, 0),
-        ([SMALL, PUPPET, REAL], [REAL, PUPPET, SMALL], "real", 0.3, 0, 1, 1),
-        ([PUPPET], [PUPPET], "no_face", None, None, 0, 1),
-        ([SMALL, PUPPET, SMALL], [PUPPET, SMALL, SMALL], "no_face", None, None, 2, 1),
-    ],
-)
-def test_the_most_suspicious_face_that_may_decide_does(
-    faces: list[FaceResult],
-    ordered: list[FaceResult],
-    verdict: str,
-    p_fake: float | None,
-    deciding: int | None,
-    too_small: int,
-    doubtful: int,
-) -> None:
-    assert decided(faces) == {
-        **{"verdict": verdict, "p_fake": p_fake, "faces": ordered},
-        **{"deciding_face": deciding, "too_small": too_small, "doubtful": doubtful},
-    }
-
-
-@pytest.mark.parametrize(
-    ("faces", "words"),
-    [
-        ([REAL, PROFILE], ""),
-        ([SMALL], "1 face too small to judge"),
-        ([SMALL] * 12 + [PUPPET], "12 faces too small to judge, 1 detection that may not be a face"),
-        ([REAL, PUPPET, PUPPET], "2 detections that may not be faces"),
-    ],
-)
-def test_what_does_not_decide_is_counted_in_words(faces: list[FaceResult], words: str) -> None:
-    assert not_judged(file_of("a.jpg", *faces)) == words
-
-
-def test_every_doubt_has_words() -> None:
-    assert DOUBTS == {
-        "may_not_be_a_face": "may not be a face",
-        "too_small": "too small to judge",
-        "not_frontal": "turned away or partly hidden",
-    }
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_verdicts_are_counted(format: str) -> None:
-    tally = write_results(iter(ALL), format, io.StringIO())
-    assert tally.verdicts == {"fake": 2, "no_face": 1, "error": 1}
-    assert tally.reasons == {"no such file": 1}
-
-
-def test_reasons_that_differ_in_numbers_alone_are_one() -> None:
-    refused = [FileResult(name, "error", "error", error=f"{name} pixels are too many") for name in ("48 x 32", "9 x 9")]
-    assert write_results(refused, "jsonl", io.StringIO()).reasons == {"… x … pixels are too many": 2}
 
 
 # JSON

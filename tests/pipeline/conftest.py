@@ -1,4 +1,4 @@
-"""Crops for a network of 32 pixels, which trains in seconds."""
+"""Crops for a network of 32 pixels, which trains in seconds, and patterns that are cropped as faces."""
 
 import json
 from dataclasses import asdict
@@ -47,3 +47,26 @@ def settings(small_weights: Path) -> Any:
     from facetell.pipeline.train import TrainSettings
 
     return TrainSettings(weights=str(small_weights), epochs=3, head_epochs=1, batch_size=4)
+
+
+@pytest.fixture(scope="session")
+def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A merged data set of 24 pictures that are taken for face crops."""
+    from facetell.pipeline.merge import merge
+    from facetell.pipeline.sources import open_sources
+
+    raw = tmp_path_factory.mktemp("patterns") / "raw"
+    for seed in range(24):
+        save(raw / ("real" if seed % 2 else "fake") / f"{seed}.png", pattern(seed, 80))
+    merge(open_sources([raw]), raw.parent / "dataset")
+    return raw.parent / "dataset"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(patterns: Path) -> Path:
+    """The crops of patterns, made in one go."""
+    from facetell.edge.crops import CropSettings
+    from facetell.pipeline.crop import crop
+
+    crop(patterns, patterns.parent / "undisturbed", CropSettings(pre_cropped=True), workers=1)
+    return patterns.parent / "undisturbed"
