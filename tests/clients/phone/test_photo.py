@@ -188,7 +188,9 @@ def test_the_last_photo_goes_as_the_next_is_looked_at(plain_page: Page) -> None:
 def test_thresholds_are_marked_and_said(page: Page) -> None:
     choose(page, SAMPLES / "real_astronaut.jpg")
     expect(verdict(page).locator(".bar b")).to_have_count(2, timeout=READY_MS)
-    expect(page.locator("#about")).to_contain_text("It says fake from 95 %, real up to 28 %, and uncertain between.")
+    fake, real = (round(100 * share) for share in (load_bundle().thresholds.fake, load_bundle().thresholds.real))
+    rule = f"It says fake from {fake} %, real up to {real} %, and uncertain between."
+    expect(page.locator("#about")).to_contain_text(rule)
 
 
 def test_one_threshold_leaves_nothing_uncertain(browser: Browser, tmp_path: Path, serve: Any) -> None:
