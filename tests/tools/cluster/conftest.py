@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -33,5 +34,6 @@ def ray_address() -> Iterator[str]:
         said += line
     yield f"127.0.0.1:{port}"
     for one in [*psutil.Process(process.pid).children(recursive=True), process]:  # to end it politely takes a minute
-        one.kill()
+        with suppress(psutil.NoSuchProcess):  # Ray ends the others when one is gone
+            one.kill()
     process.communicate()
