@@ -44,7 +44,7 @@ _PART_RATIO = 0.57
 """Side of the parts of a square over its own: a face on the seam is whole in one of them."""
 
 _SMALL_SHARE = 0.22
-"""A face below this share of a square's side is a reason to look at its parts."""
+"""Of a square's side: two smaller faces are a reason to look at its parts, one that is not clear at those around it."""
 
 _MIN_PART_PX, _MIN_UNPROMPTED_PX = SIDE_PX, 3.5 * SIDE_PX
 """Of the smallest parts: where a small face was seen, and, of parts of parts, where one can have been missed."""
@@ -137,12 +137,12 @@ class _Search:
         is_group = len(_distinct(small)) > 1
         if is_group or (may_have_missed and (square is self._whole or side >= _MIN_UNPROMPTED_PX)):
             return parts
-        return [part for part in parts if any(_is_whole(face, part) for face in small)]
+        unclear = [face for face in small if not _is_clear(face, square)]
+        return [part for part in parts if any(_is_whole(face, part) for face in unclear)]
 
     def _closest(self, face: Face, square: Square) -> Face | None:
         """Return a face as a closer, upright look shows it, or None if it is not worth reporting."""
-        is_large, tilt = face.size_px >= _CLEAR_SHARE * square.side_px, _tilt(face, square.roll_degrees)
-        if face.score >= CLEAR_SCORE and is_large and tilt <= _CLEAR_DEGREES:
+        if _is_clear(face, square):
             return face
         known = face
         for _ in range(2):  # the first look at a face on its side shows it half turned
@@ -175,6 +175,12 @@ def _placed(points_xy: np.ndarray, score: float, square: Square) -> Face:
     half_x, half_y = (points_xy[1] - points_xy[0]) / 2
     (x, y), *points = square.place(np.concatenate([points_xy[:2].mean(axis=0, keepdims=True), points_xy[2:]])).tolist()
     return Face((x - half_x, y - half_y, x + half_x, y + half_y), score, tuple((px, py) for px, py in points))
+
+
+def _is_clear(face: Face, square: Square) -> bool:
+    """Return whether a face seen in a square needs no closer look."""
+    is_large = face.size_px >= _CLEAR_SHARE * square.side_px
+    return face.score >= CLEAR_SCORE and is_large and _tilt(face, square.roll_degrees) <= _CLEAR_DEGREES
 
 
 def _tilt(face: Face, roll_degrees: float) -> float:

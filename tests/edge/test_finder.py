@@ -307,6 +307,15 @@ def test_a_portrait_is_found_at_little_cost(
     assert detect.looks <= most
 
 
+def test_a_clear_face_is_no_reason_to_look_around_it(
+    finder: FaceFinder, detect: Counting, portraits: list[np.ndarray]
+) -> None:
+    image = np.full((480, 640, 3), 120, np.uint8)
+    wanted = place(image, portraits[0], 117, 64, 288)  # small, and in one of the parts as a whole
+    assert_one_each(finder.find(image, smallest_px=JUDGED_PX), [wanted])
+    assert detect.looks == 1
+
+
 @pytest.mark.parametrize("smallest_px", [None, 1.0, JUDGED_PX])
 def test_hints_everywhere_do_not_make_it_look_for_ever(smallest_px: float | None) -> None:
     """As hostile noise could: every look shows a hundred small things that are hardly faces."""

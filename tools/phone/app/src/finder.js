@@ -93,13 +93,13 @@ class Search {
     const mayHaveMissed = this.#smallestPx < SEEN_SHARE * square.side;
     const isGroup = distinct(small).length > 1;
     if (isGroup || (mayHaveMissed && (square === this.#whole || side >= MIN_UNPROMPTED_PX))) return parts;
-    return parts.filter((part) => small.some((face) => shows(part, face)));
+    const unclear = small.filter((face) => !isClear(face, square));
+    return parts.filter((part) => unclear.some((face) => shows(part, face)));
   }
 
   /** Resolves to a face as a closer, upright look shows it, or null if it is not worth reporting. */
   async #closest(face, square) {
-    const isLarge = sizeOf(face) >= CLEAR_SHARE * square.side;
-    if (face.score >= CLEAR_SCORE && isLarge && tiltOf(face, square.roll) <= CLEAR_DEGREES) return face;
+    if (isClear(face, square)) return face;
     let known = face;
     for (let look = 0; look < 2; look++) { // the first look at a face on its side shows it half turned
       // In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
@@ -131,6 +131,11 @@ function inPicture(face, square) {
   const [x, y] = placed(square, ...[0, 1].map((axis) => (first[axis] + second[axis]) / 2));
   const box = [x - halfX, y - halfY, x + halfX, y + halfY];
   return { box, score: face.score, points: points.map((point) => placed(square, ...point)) };
+}
+
+/** Tells whether a face seen in a square needs no closer look. */
+function isClear(face, { side, roll }) {
+  return face.score >= CLEAR_SCORE && sizeOf(face) >= CLEAR_SHARE * side && tiltOf(face, roll) <= CLEAR_DEGREES;
 }
 
 /** Returns by how many degrees a face is turned from a direction, 0..180. */
