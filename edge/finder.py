@@ -67,20 +67,20 @@ class FaceFinder:
 
         Those below SURE_SCORE may not be faces. Parts of the picture are searched for small faces if any of
         smallest_px, the smallest that matters, can have been missed in the whole; not at all if it is None. Where no
-        face is clear, the picture may lie on its side or upside down, and is looked at in these ways, too.
+        face is clear, or one that is upside down is surer, the picture may lie on its side or upside down, and is
+        looked at in these ways, too.
         """
         faces = self._search(image, 0.0, smallest_px)
-        upright = _best_score(faces, 0.0)
-        if upright >= CLEAR_SCORE:
+        upright, upside_down = _best_score(faces, 0.0), _turned_score(faces, 180.0, image)
+        if upright >= max(CLEAR_SCORE, upside_down):
             return faces
-        turned = {degrees: self._turned_score(image, degrees) for degrees in (90.0, -90.0, 180.0)}
+        turned = {
+            degrees: _turned_score(self._search(image, degrees, None), degrees, image)
+            for degrees in (90.0, -90.0, 180.0)
+        }
+        turned[180.0] = max(turned[180.0], upside_down)
         degrees = max(turned, key=turned.__getitem__)
         return self._search(image, degrees, smallest_px) if turned[degrees] > upright else faces
-
-    def _turned_score(self, image: np.ndarray, degrees: float) -> float:
-        """Return the best believed score of a picture that is taken to be turned clockwise by some degrees."""
-        faces = self._search(image, degrees, None)
-        return _best_score((face for face in faces if _shows_turn(face, image)), degrees)
 
     def _search(self, image: np.ndarray, roll_degrees: float, smallest_px: float | None) -> list[Face]:
         return _Search(self._detect, image, roll_degrees, smallest_px).faces()
@@ -143,22 +143,28 @@ class _Search:
     def _closest(self, face: Face, square: Square) -> Face | None:
         """Return a face as a closer, upright look shows it, or None if it is not worth reporting."""
         if _is_clear(face, square):
-            return face
+            return face if square is self._whole else self._upside_down(face)
         known = face
         for _ in range(2):  # the first look at a face on its side shows it half turned
-            # In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
-            close = Square(*map(round, (*known.centre_xy, _CLOSE_RATIO * known.size_px, known.roll_degrees)))
+            close = _closer(known)
             known = max((again for again in self._look(close) if _is_same(again, face)), key=_score, default=None)
             if not known or known.score < MIN_SCORE:
                 break
             is_level = _tilt(known, close.roll_degrees) <= _MAX_TILT_DEGREES / 2
             is_turned = _tilt(known, square.roll_degrees) > _MAX_TILT_DEGREES
             if is_sure(known) and is_level and (not is_turned or _shows_turn(known, self._image)):
-                return known
+                return self._upside_down(known)
         if square is not self._whole or face.score < MIN_SCORE:
             return None
         known = known or face
         return replace(known, score=min(max(face.score, known.score), np.nextafter(SURE_SCORE, 0)))
+
+    def _upside_down(self, face: Face) -> Face:
+        """Return a face as it is seen upside down, if it is surer so: small ones are taken for upright."""
+        if face.size_px < (self._smallest_px or 0):
+            return face
+        turned = self._look(_closer(face, 180))
+        return max((face, *(again for again in turned if _is_same(again, face))), key=_score)
 
     def _look(self, square: Square) -> list[Face]:
         if self._looks >= _MAX_LOOKS or square.side_px < 1:
@@ -175,6 +181,12 @@ def _placed(points_xy: np.ndarray, score: float, square: Square) -> Face:
     half_x, half_y = (points_xy[1] - points_xy[0]) / 2
     (x, y), *points = square.place(np.concatenate([points_xy[:2].mean(axis=0, keepdims=True), points_xy[2:]])).tolist()
     return Face((x - half_x, y - half_y, x + half_x, y + half_y), score, tuple((px, py) for px, py in points))
+
+
+def _closer(face: Face, turned_degrees: float = 0.0) -> Square:
+    """Return the square of a closer look at a face, turned further if need be."""
+    # In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
+    return Square(*map(round, (*face.centre_xy, _CLOSE_RATIO * face.size_px, face.roll_degrees + turned_degrees)))
 
 
 def _is_clear(face: Face, square: Square) -> bool:
@@ -212,6 +224,11 @@ def _shows_turn(face: Face, image: np.ndarray) -> bool:
 def _best_score(faces: Iterable[Face], roll_degrees: float) -> float:
     """Return the best score of the frontal faces that are about as turned."""
     return max((f.score for f in faces if f.is_frontal and _tilt(f, roll_degrees) <= _MAX_TILT_DEGREES), default=0.0)
+
+
+def _turned_score(faces: Iterable[Face], roll_degrees: float, image: np.ndarray) -> float:
+    """Return the best score of those that speak for a picture that is turned clockwise by some degrees."""
+    return _best_score((face for face in faces if _shows_turn(face, image)), roll_degrees)
 
 
 def _score(face: Face) -> float:

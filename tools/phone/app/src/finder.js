@@ -32,11 +32,12 @@ export const isSure = ({ score }) => score >= SURE_SCORE;
  */
 export async function findFaces(detect, picture, smallestPx) {
   const search = (roll, px) => new Search(detect, picture, roll, px).faces();
-  const faces = await search(0, smallestPx);
+  const turnedScore = (found, roll) => bestOf(found.filter((face) => showsTurn(face, picture)), roll);
+  const faces = await search(0, smallestPx), upsideDown = turnedScore(faces, 180);
   let best = { roll: 0, score: bestOf(faces, 0) };
-  if (best.score >= CLEAR_SCORE) return faces;
+  if (best.score >= Math.max(CLEAR_SCORE, upsideDown)) return faces;
   for (const roll of [90, -90, 180]) {
-    const score = bestOf((await search(roll, null)).filter((face) => showsTurn(face, picture)), roll);
+    const score = Math.max(turnedScore(await search(roll, null), roll), roll === 180 ? upsideDown : 0);
     if (score > best.score) best = { roll, score };
   }
   return best.roll ? search(best.roll, smallestPx) : faces;
@@ -99,21 +100,26 @@ class Search {
 
   /** Resolves to a face as a closer, upright look shows it, or null if it is not worth reporting. */
   async #closest(face, square) {
-    if (isClear(face, square)) return face;
+    if (isClear(face, square)) return square === this.#whole ? face : this.#upsideDown(face);
     let known = face;
     for (let look = 0; look < 2; look++) { // the first look at a face on its side shows it half turned
-      // In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
-      const numbers = [...centreOf(known), CLOSE_RATIO * sizeOf(known), rollOf(known)].map(roundHalfToEven);
-      const [centreX, centreY, side, roll] = numbers;
-      [known] = (await this.#look({ centreX, centreY, side, roll })).filter((again) => isSame(again, face));
+      const close = closer(known, 0);
+      [known] = (await this.#look(close)).filter((again) => isSame(again, face));
       if (!known || known.score < MIN_SCORE) break;
-      const isLevel = tiltOf(known, roll) <= MAX_TILT_DEGREES / 2;
+      const isLevel = tiltOf(known, close.roll) <= MAX_TILT_DEGREES / 2;
       const isTurned = tiltOf(known, square.roll) > MAX_TILT_DEGREES;
-      if (isSure(known) && isLevel && (!isTurned || showsTurn(known, this.#picture))) return known;
+      if (isSure(known) && isLevel && (!isTurned || showsTurn(known, this.#picture))) return this.#upsideDown(known);
     }
     if (square !== this.#whole || face.score < MIN_SCORE) return null;
     known ??= face;
     return { ...known, score: Math.min(Math.max(face.score, known.score), ALMOST_SURE) };
+  }
+
+  /** Resolves to a face as it is seen upside down, if it is surer so: small ones are taken for upright. */
+  async #upsideDown(face) {
+    if (sizeOf(face) < (this.#smallestPx ?? 0)) return face;
+    const [turned] = (await this.#look(closer(face, 180))).filter((again) => isSame(again, face));
+    return turned?.score > face.score ? turned : face;
   }
 
   async #look(square) {
@@ -131,6 +137,14 @@ function inPicture(face, square) {
   const [x, y] = placed(square, ...[0, 1].map((axis) => (first[axis] + second[axis]) / 2));
   const box = [x - halfX, y - halfY, x + halfX, y + halfY];
   return { box, score: face.score, points: points.map((point) => placed(square, ...point)) };
+}
+
+/** Returns the square of a closer look at a face, turned further if need be. */
+function closer(face, turned) {
+  // In whole pixels and degrees: runtimes differ in the last digits, and a look must not depend on them.
+  const numbers = [...centreOf(face), CLOSE_RATIO * sizeOf(face), rollOf(face) + turned].map(roundHalfToEven);
+  const [centreX, centreY, side, roll] = numbers;
+  return { centreX, centreY, side, roll };
 }
 
 /** Tells whether a face seen in a square needs no closer look. */
