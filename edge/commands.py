@@ -28,7 +28,7 @@ def small_faces(default: str) -> Callable[[_Command], _Command]:
         default=default,
         show_default=True,
         callback=lambda ctx, param, value: value == "on",
-        help="Search parts of a picture for faces that are too small to be found in the whole.",
+        help="Also search parts of each picture, for faces too small to be found in a look at the whole.",
     )
 
 
@@ -56,7 +56,7 @@ class NumberRange(click.FloatRange):
 @click.option("--save-fakes", type=PATH, metavar="DIR", help="Save the frame in which a face's verdict becomes fake.")
 @MODEL
 @click.option("--precision", type=PRECISION, default="auto", show_default=True)
-@click.option("--threshold", type=NumberRange(0, 1), help="Fake at or above it, real below.")
+@click.option("--threshold", type=NumberRange(0, 1), help="Call a face fake from this p_fake on, real below it.")
 @small_faces("off")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but --jsonl.")
 def camera(
@@ -111,19 +111,25 @@ def camera(
 @MODEL
 @small_faces("on")
 def explain(image: Path, output: Path, model: Path | None, small_faces: bool) -> None:
-    """Show where in each face of a picture, the 20 most suspicious at most, the network looked."""
+    """Show where the network looked in each face of a picture, at most the 20 most suspicious."""
     from .bundle import DEFAULT_BUNDLE, load_bundle
     from .detector import Detector
     from .explain import MEANING, Explainer
     from .images import write_image
     from .runtime import silent_stderr
 
+    if image.is_dir():
+        raise SourceError(f"{image} is a folder; name one picture, or run: facetell scan {image} --heatmaps FOLDER")
     if output.exists():
         raise SourceError(f"{output} exists already; choose another file with -o")
     with silent_stderr():
         explainer = Explainer(Detector(load_bundle(model or DEFAULT_BUNDLE), small_faces=small_faces))
-        write_image(explainer.sheet_of(image), output)
-    click.echo(MEANING)
+        try:
+            sheet = explainer.sheet_of(image)
+        except ImageError as error:
+            raise ImageError(f"{image}: {error}") from error
+        write_image(sheet, output)
+    click.echo(f"{output}: {MEANING}")
 
 
 @click.command()

@@ -72,7 +72,7 @@ class Explainer:
         shown = picture.width_px / image.shape[1]
         faces = [face.scaled(1 / shown) for face in self._detector.judge(image, found, shown)]
         if all(face.p_fake is None for face in faces):
-            raise ImageError(f"no face that can be judged was found in {path}")
+            raise ImageError("no face that can be judged")
         return self.sheet(image, faces)
 
     def sheet(self, image: np.ndarray, faces: Sequence[FaceResult]) -> np.ndarray:

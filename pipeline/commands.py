@@ -131,7 +131,7 @@ def cut_faces(
 @RESERVE
 @click.option("--seed", type=SEED, default=0, show_default=True)
 def split(crops: Path, ratios: tuple[float, ...], reserve: tuple[str, ...], seed: int) -> None:
-    """Decide which pictures of CROPS train, validate and test."""
+    """Divide CROPS into training, validation and test sets."""
     from .split import split as split_crops
 
     with counter("comparing") as advance:

@@ -39,7 +39,7 @@ RESERVE = click.option(
     "--reserve",
     multiple=True,
     metavar="SOURCE",
-    help="Keep this source out of training and choose the thresholds by it; may be repeated.",
+    help="Keep this source out of training and use it to choose epoch and thresholds; may be repeated.",
 )
 
 

@@ -86,7 +86,7 @@ def compare(runs: tuple[Path, ...], output: Path, split: str, ensemble: bool) ->
 @click.option("--images", type=_FOLDER, help="Folder of pictures.  [default: portraits of 0.3, 1 and 12 megapixels]")
 @click.option("--model", type=_FOLDER, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads to go up to.  [default: one for each processor]")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="More are more exact.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="More rounds give more precise results.")
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def bench(images: Path | None, model: Path | None, workers: int | None, rounds: int, format_: str) -> None:
     """Measure how fast scans are on this machine, and where their time goes."""
@@ -113,7 +113,7 @@ def bench(images: Path | None, model: Path | None, workers: int | None, rounds: 
 @click.command()
 @click.option("--model", type=_FOLDER, help="Bundle, a folder or zip.  [default: the one shipped]")
 def doctor(model: Path | None) -> int:
-    """Look whether all that a scan needs works here, and say what to install."""
+    """Check that everything a scan needs works on this machine, and say what to install."""
     from ..edge.bundle import DEFAULT_BUNDLE
     from ..edge.errors import printable
     from .doctor import examine
