@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .errors import SourceError, printable
+from .errors import ImageError, SourceError, printable
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

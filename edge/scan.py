@@ -269,5 +269,5 @@ def _matches(path: Path, follow_links: bool) -> list[Path]:
         if not folders.intersection(above) and not behind_link:
             kept.append(match)
     if not kept:
-        raise SourceError(f"{path} does not exist, and matches nothing as a pattern; wanted pictures or folders of them")
+        raise SourceError(f"{path} does not exist and matches nothing as a pattern; wanted pictures or folders of them")
     return kept

@@ -86,7 +86,9 @@ def compare(runs: tuple[Path, ...], output: Path, split: str, ensemble: bool) ->
 @click.option("--images", type=_FOLDER, help="Folder of pictures.  [default: portraits of 0.3, 1 and 12 megapixels]")
 @click.option("--model", type=_FOLDER, help="Bundle, a folder or zip.  [default: the one shipped]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads to go up to.  [default: one for each processor]")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="More rounds give more precise results.")
+@click.option(
+    "--rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="More give more precise results."
+)
 @click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def bench(images: Path | None, model: Path | None, workers: int | None, rounds: int, format_: str) -> None:
     """Measure how fast scans are on this machine, and where their time goes."""
