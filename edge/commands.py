@@ -119,7 +119,7 @@ def explain(image: Path, output: Path, model: Path | None, small_faces: bool) ->
     from .runtime import silent_stderr
 
     if image.is_dir():
-        raise SourceError(f"{image} is a folder; name one picture, or run: facetell scan {image} --heatmaps FOLDER")
+        raise SourceError(f"{image} is a folder; name one picture, or scan it with --heatmaps FOLDER")
     if output.exists():
         raise SourceError(f"{output} exists already; choose another file with -o")
     with silent_stderr():

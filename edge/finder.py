@@ -52,6 +52,9 @@ _MIN_PART_PX, _MIN_UNPROMPTED_PX = SIDE_PX, 3.5 * SIDE_PX
 _MAX_LOOKS, _MAX_HINTS = 256, 512
 """In one search; half of the looks are for closer ones. A class photo needs 85 and 160, a crowd all looks and 320."""
 
+_ASKED = 3
+"""So many small faces are asked whether the picture is upside down."""
+
 _SAME_SHARE = 0.5  # of the smaller box that lies in the other
 
 
@@ -67,20 +70,23 @@ class FaceFinder:
 
         Those below SURE_SCORE may not be faces. Parts of the picture are searched for small faces if any of
         smallest_px, the smallest that matters, can have been missed in the whole; not at all if it is None. Where no
-        face is clear, or one that is upside down is surer, the picture may lie on its side or upside down, and is
+        face is clear, or the small ones look upside down, the picture may lie on its side or upside down, and is
         looked at in these ways, too.
         """
         faces = self._search(image, 0.0, smallest_px)
-        upright, upside_down = _best_score(faces, 0.0), _turned_score(faces, 180.0, image)
-        if upright >= max(CLEAR_SCORE, upside_down):
+        if smallest_px is not None and _Search(self._detect, image, 0.0, smallest_px).is_upside_down(faces):
+            return max(faces, self._search(image, 180.0, smallest_px), key=_sum_of_sure_scores)
+        upright = _best_score(faces, 0.0)
+        if upright >= CLEAR_SCORE:
             return faces
-        turned = {
-            degrees: _turned_score(self._search(image, degrees, None), degrees, image)
-            for degrees in (90.0, -90.0, 180.0)
-        }
-        turned[180.0] = max(turned[180.0], upside_down)
+        turned = {degrees: self._turned_score(image, degrees) for degrees in (90.0, -90.0, 180.0)}
         degrees = max(turned, key=turned.__getitem__)
         return self._search(image, degrees, smallest_px) if turned[degrees] > upright else faces
+
+    def _turned_score(self, image: np.ndarray, degrees: float) -> float:
+        """Return the best believed score of a picture that is taken to be turned clockwise by some degrees."""
+        faces = self._search(image, degrees, None)
+        return _best_score((face for face in faces if _shows_turn(face, image)), degrees)
 
     def _search(self, image: np.ndarray, roll_degrees: float, smallest_px: float | None) -> list[Face]:
         return _Search(self._detect, image, roll_degrees, smallest_px).faces()
@@ -143,28 +149,37 @@ class _Search:
     def _closest(self, face: Face, square: Square) -> Face | None:
         """Return a face as a closer, upright look shows it, or None if it is not worth reporting."""
         if _is_clear(face, square):
-            return face if square is self._whole else self._upside_down(face)
+            return face
         known = face
         for _ in range(2):  # the first look at a face on its side shows it half turned
             close = _closer(known)
-            known = max((again for again in self._look(close) if _is_same(again, face)), key=_score, default=None)
+            known = max(self._same(face, close), key=_score, default=None)
             if not known or known.score < MIN_SCORE:
                 break
             is_level = _tilt(known, close.roll_degrees) <= _MAX_TILT_DEGREES / 2
             is_turned = _tilt(known, square.roll_degrees) > _MAX_TILT_DEGREES
             if is_sure(known) and is_level and (not is_turned or _shows_turn(known, self._image)):
-                return self._upside_down(known)
+                return known
         if square is not self._whole or face.score < MIN_SCORE:
             return None
         known = known or face
         return replace(known, score=min(max(face.score, known.score), np.nextafter(SURE_SCORE, 0)))
 
-    def _upside_down(self, face: Face) -> Face:
-        """Return a face as it is seen upside down, if it is surer so: small ones are taken for upright."""
-        if face.size_px < (self._smallest_px or 0):
-            return face
-        turned = self._look(_closer(face, 180))
-        return max((face, *(again for again in turned if _is_same(again, face))), key=_score)
+    def is_upside_down(self, faces: list[Face]) -> bool:
+        """Return whether most of the surest small faces that seem upright are surer upside down.
+
+        BlazeFace takes some small faces that are upside down for upright ones, large ones never.
+        """
+        upright = [face for face in faces if is_sure(face) and face.is_frontal and _tilt(face, 0) <= _MAX_TILT_DEGREES]
+        if any(_is_clear(face, self._whole) for face in upright):
+            return False
+        asked = [face for face in upright if face.size_px >= (self._smallest_px or 0)][:_ASKED]
+        turned = [max(map(_score, self._same(face, _closer(face, 180))), default=0.0) for face in asked]
+        return 2 * sum(score > face.score for score, face in zip(turned, asked, strict=True)) > len(asked)
+
+    def _same(self, face: Face, square: Square) -> list[Face]:
+        """Return what a look at a square shows of a face."""
+        return [again for again in self._look(square) if _is_same(again, face)]
 
     def _look(self, square: Square) -> list[Face]:
         if self._looks >= _MAX_LOOKS or square.side_px < 1:
@@ -226,9 +241,8 @@ def _best_score(faces: Iterable[Face], roll_degrees: float) -> float:
     return max((f.score for f in faces if f.is_frontal and _tilt(f, roll_degrees) <= _MAX_TILT_DEGREES), default=0.0)
 
 
-def _turned_score(faces: Iterable[Face], roll_degrees: float, image: np.ndarray) -> float:
-    """Return the best score of those that speak for a picture that is turned clockwise by some degrees."""
-    return _best_score((face for face in faces if _shows_turn(face, image)), roll_degrees)
+def _sum_of_sure_scores(faces: Iterable[Face]) -> float:
+    return sum(face.score for face in faces if is_sure(face))
 
 
 def _score(face: Face) -> float:

@@ -83,7 +83,8 @@ def test_a_sheet_has_a_row_for_each_face(samples: Path, tmp_path: Path, capsys) 
     ("arguments", "said"),
     [
         (["no_face_coffee.jpg", "-o", "out.png"], "no face that can be judged"),
-        (["nowhere.jpg", "-o", "out.png"], "no such file"),
+        (["nowhere.jpg", "-o", "out.png"], "nowhere.jpg: no such file"),
+        ([".", "-o", "out.png"], "is a folder; name one picture"),
         (["real_astronaut.jpg", "-o", "out.txt"], "wanted a name that ends in .png or .jpg"),
         (["real_astronaut.jpg", "-o", "taken.png"], "taken.png exists already"),
         (["real_astronaut.jpg", "-o", "out.png", "--model", "older"], "has no explain.tflite"),

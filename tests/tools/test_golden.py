@@ -64,6 +64,7 @@ def test_faces_and_squares(now: dict[str, Any]) -> None:
     for ours, listed in zip(now["pictures"], GOLDEN["pictures"], strict=True):
         for name in ("width", "height", "deciding_face", "too_small", "doubtful"):
             assert ours[name] == listed[name], (listed["file"], name)
+        assert ours["looks"] == pytest.approx(listed["looks"], abs=2), listed["file"]
     for ours, listed in zip(faces_of(now), faces_of(GOLDEN), strict=True):
         assert ours["doubt"] == listed["doubt"]
         assert ours["box_xyxy"] == pytest.approx(listed["box_xyxy"], abs=0.05)

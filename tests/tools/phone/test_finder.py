@@ -78,6 +78,14 @@ def tilted(degrees: float) -> np.ndarray:
     return cv2.warpAffine(image, cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 0.8), (width, height))
 
 
+def blurred() -> np.ndarray:
+    """A small face that is upside down, seems upright, and is surer in a look upside down."""
+    canvas = np.full((864, 1152, 3), 120, np.uint8)
+    face = cv2.resize(sample("group.jpg")[309:87:-1, 923:701:-1], (60, 60), interpolation=cv2.INTER_AREA)
+    canvas[240:420, 340:520] = cv2.resize(face, (180, 180), interpolation=cv2.INTER_CUBIC)
+    return canvas
+
+
 PICTURES: dict[str, tuple[Callable[[], np.ndarray], float | None, int]] = {
     "a clear portrait": (partial(sample, "real_grace_hopper.jpg"), 48, 1),
     "a face at the edge": (partial(sample, "ports/grey_at_the_edge.jpg"), 48, 1),
@@ -85,6 +93,7 @@ PICTURES: dict[str, tuple[Callable[[], np.ndarray], float | None, int]] = {
     "tilted by 25 degrees": (partial(tilted, 25), 48, 1),
     "on its side": (lambda: np.rot90(sample("real_astronaut.jpg")).copy(), 48, 1),
     "upside down": (lambda: sample("real_astronaut.jpg")[::-1, ::-1].copy(), 48, 1),
+    "blurred and upside down": (blurred, 48, 1),
     "a wall of small faces": (wall, 30, 25),
     "the same without the search for small faces": (wall, None, 0),
     "nothing but coffee": (partial(sample, "no_face_coffee.jpg"), 48, 0),

@@ -19,6 +19,7 @@ const SEEN_SHARE = 0.07;
 const PART_RATIO = 0.57;
 const SMALL_SHARE = 0.22;
 const MIN_PART_PX = PATCH_PX, MIN_UNPROMPTED_PX = 3.5 * PATCH_PX;
+const ASKED = 3;
 const MAX_LOOKS = 256, MAX_HINTS = 512;
 const SAME_SHARE = 0.5;
 
@@ -32,12 +33,15 @@ export const isSure = ({ score }) => score >= SURE_SCORE;
  */
 export async function findFaces(detect, picture, smallestPx) {
   const search = (roll, px) => new Search(detect, picture, roll, px).faces();
-  const turnedScore = (found, roll) => bestOf(found.filter((face) => showsTurn(face, picture)), roll);
-  const faces = await search(0, smallestPx), upsideDown = turnedScore(faces, 180);
+  const faces = await search(0, smallestPx);
+  if (smallestPx !== null && (await new Search(detect, picture, 0, smallestPx).isUpsideDown(faces))) {
+    const turned = await search(180, smallestPx);
+    return sumOfSureScores(turned) > sumOfSureScores(faces) ? turned : faces;
+  }
   let best = { roll: 0, score: bestOf(faces, 0) };
-  if (best.score >= Math.max(CLEAR_SCORE, upsideDown)) return faces;
+  if (best.score >= CLEAR_SCORE) return faces;
   for (const roll of [90, -90, 180]) {
-    const score = Math.max(turnedScore(await search(roll, null), roll), roll === 180 ? upsideDown : 0);
+    const score = bestOf((await search(roll, null)).filter((face) => showsTurn(face, picture)), roll);
     if (score > best.score) best = { roll, score };
   }
   return best.roll ? search(best.roll, smallestPx) : faces;
@@ -100,26 +104,37 @@ class Search {
 
   /** Resolves to a face as a closer, upright look shows it, or null if it is not worth reporting. */
   async #closest(face, square) {
-    if (isClear(face, square)) return square === this.#whole ? face : this.#upsideDown(face);
+    if (isClear(face, square)) return face;
     let known = face;
     for (let look = 0; look < 2; look++) { // the first look at a face on its side shows it half turned
       const close = closer(known, 0);
-      [known] = (await this.#look(close)).filter((again) => isSame(again, face));
+      [known] = await this.#same(face, close);
       if (!known || known.score < MIN_SCORE) break;
       const isLevel = tiltOf(known, close.roll) <= MAX_TILT_DEGREES / 2;
       const isTurned = tiltOf(known, square.roll) > MAX_TILT_DEGREES;
-      if (isSure(known) && isLevel && (!isTurned || showsTurn(known, this.#picture))) return this.#upsideDown(known);
+      if (isSure(known) && isLevel && (!isTurned || showsTurn(known, this.#picture))) return known;
     }
     if (square !== this.#whole || face.score < MIN_SCORE) return null;
     known ??= face;
     return { ...known, score: Math.min(Math.max(face.score, known.score), ALMOST_SURE) };
   }
 
-  /** Resolves to a face as it is seen upside down, if it is surer so: small ones are taken for upright. */
-  async #upsideDown(face) {
-    if (sizeOf(face) < (this.#smallestPx ?? 0)) return face;
-    const [turned] = (await this.#look(closer(face, 180))).filter((again) => isSame(again, face));
-    return turned?.score > face.score ? turned : face;
+  /** Resolves to whether most of the surest small faces that seem upright are surer upside down. */
+  async isUpsideDown(faces) {
+    const upright = faces.filter((face) => isSure(face) && isFrontal(face) && tiltOf(face, 0) <= MAX_TILT_DEGREES);
+    if (upright.some((face) => isClear(face, this.#whole))) return false;
+    const asked = upright.filter((face) => sizeOf(face) >= (this.#smallestPx ?? 0)).slice(0, ASKED);
+    let surer = 0;
+    for (const face of asked) {
+      const [turned] = await this.#same(face, closer(face, 180));
+      if (turned?.score > face.score) surer++;
+    }
+    return 2 * surer > asked.length;
+  }
+
+  /** Resolves to what a look at a square shows of a face, the surest first. */
+  async #same(face, square) {
+    return (await this.#look(square)).filter((again) => isSame(again, face));
   }
 
   async #look(square) {
@@ -172,6 +187,8 @@ function distinct(faces) {
   }
   return found;
 }
+
+const sumOfSureScores = (faces) => faces.filter(isSure).reduce((sum, { score }) => sum + score, 0);
 
 /** Returns the best score of the frontal faces that are about as turned. */
 function bestOf(faces, roll) {
