@@ -19,6 +19,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MIN_SCALE = 0.4
 _WORDS_SHARE = 1.5  # of a box's width, that its words may be wide
 _MAX_SMALL_CAPTIONS = 3
+_LONGEST_VERDICT = "uncertain 0.00"  # so that all verdicts on faces of one size are of one size
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 
@@ -65,10 +66,10 @@ def _dashed(image: np.ndarray, box_xyxy: tuple[int, int, int, int], colour: Colo
 def _write(image: np.ndarray, words: str, x: int, y: int, paper: Colour, room_px: float) -> None:
     """Write words in a box whose lower left corner is at x, y, or as near to that as it fits into the picture.
 
-    They are smaller, as far as they can be read, where they would be wider than room_px.
+    They are smaller, as far as they can be read, where they or the longest verdict would be wider than room_px.
     """
     height, width = image.shape[:2]
-    full = cv2.getTextSize(words, _FONT, _scale(image), 1)[0][0]
+    full = max(cv2.getTextSize(line, _FONT, _scale(image), 1)[0][0] for line in (words, _LONGEST_VERDICT))
     scale = max(_scale(image) * min(room_px / full, 1), _MIN_SCALE)
     thick = max(round(scale * 2), 1)
     ink = _BLACK if paper == COLOURS["uncertain"] else _WHITE
