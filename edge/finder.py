@@ -53,7 +53,7 @@ _MAX_LOOKS, _MAX_HINTS = 256, 512
 """In one search; half of the looks are for closer ones. A class photo needs 85 and 160, a crowd all looks and 320."""
 
 _ASKED = 3
-"""So many small faces are asked whether the picture is upside down."""
+"""At most so many small faces decide whether the picture is upside down."""
 
 _SAME_SHARE = 0.5  # of the smaller box that lies in the other
 
@@ -75,7 +75,9 @@ class FaceFinder:
         """
         faces = self._search(image, 0.0, smallest_px)
         if smallest_px is not None and _Search(self._detect, image, 0.0, smallest_px).is_upside_down(faces):
-            return max(faces, self._search(image, 180.0, smallest_px), key=_sum_of_sure_scores)
+            turned_over = self._search(image, 180.0, smallest_px)
+            if _sum_of_sure_scores(turned_over) > _sum_of_sure_scores(faces):
+                return turned_over
         upright = _best_score(faces, 0.0)
         if upright >= CLEAR_SCORE:
             return faces

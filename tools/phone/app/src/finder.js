@@ -35,8 +35,8 @@ export async function findFaces(detect, picture, smallestPx) {
   const search = (roll, px) => new Search(detect, picture, roll, px).faces();
   const faces = await search(0, smallestPx);
   if (smallestPx !== null && (await new Search(detect, picture, 0, smallestPx).isUpsideDown(faces))) {
-    const turned = await search(180, smallestPx);
-    return sumOfSureScores(turned) > sumOfSureScores(faces) ? turned : faces;
+    const turnedOver = await search(180, smallestPx);
+    if (sumOfSureScores(turnedOver) > sumOfSureScores(faces)) return turnedOver;
   }
   let best = { roll: 0, score: bestOf(faces, 0) };
   if (best.score >= CLEAR_SCORE) return faces;
