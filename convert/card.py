@@ -1,13 +1,17 @@
-"""The model card: a Hugging Face README for a bundle."""
+"""The model card: a Hugging Face README for a bundle, of about two screens."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ..edge.calibration import Thresholds
 from ..edge.cut import saved_size_px
+from ..edge.errors import DatasetError
 from ..edge.manifest import RESERVED
 from ..edge.run import Run
 from ..edge.tables import Table
@@ -20,6 +24,9 @@ Copyright The MediaPipe Authors, licensed under the Apache License, Version 2.0:
 https://www.apache.org/licenses/LICENSE-2.0
 """
 
+MIN_FACES = 20
+"""A source of fewer measured faces is named, but its figures would be a matter of luck."""
+
 _FRONT_MATTER = """\
 ---
 library_name: tflite
@@ -31,24 +38,47 @@ tags: [deepfake-detection, face-forgery-detection, tflite, int8, on-device]
 """
 
 _UNKNOWN_DATA = """\
-Not known: the model was trained elsewhere. Where pictures that it is measured on here were among those it was trained
-on, the figures flatter it."""
-
-_TERMS = """\
-Accuracy at threshold is that of `fake` against `real` and `uncertain`: an uncertain fake counts as missed. Half size
-and social media are pictures shrunk, to .5 and to .7 and JPEG 60, and enlarged again; blur is of 1.5 pixels. Tilted
-faces are turned by 25 degrees, those on their side by 90, small ones have 64 pixels; they are found again, and only
-those that are found are measured.
-
-"""
+What the model was trained on is not known: it was trained elsewhere. If pictures that it is measured on here were among
+its training data, the figures flatter it."""
 
 _LIMITS = """\
 - A verdict is evidence, not proof. Do not accuse, punish or publish on the strength of it alone.
-- The probabilities are calibrated for pictures like the training data. For other cameras, other people and other
-  generators they are a guess, and a new kind of fake may look perfectly real to the model.
-- It judges faces alone: a real face in a forged scene, a false caption or a cloned voice are beyond it.
-- Faces that are small, turned far away, covered, blurred or heavily filtered are hard to find and hard to judge.
-- How errors are spread over ages, skin tones and sexes was not measured."""
+- Expect more errors on cameras, people and generators that are not listed above; a new kind of fake may look perfectly
+  real to the model.
+- It judges faces alone: it cannot see a forged scene, a false caption or a cloned voice.
+- Faces that are small, turned far away, covered, blurred or heavily filtered are hard to find and hard to judge."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source of pictures is."""
+
+    kind: str
+    """A few words: the generator, or where the photos come from."""
+    terms: str
+
+
+@dataclass(frozen=True)
+class CardSettings:
+    """What a bundle says of itself beyond what the run knows."""
+
+    name: str
+    license: str = "the terms of its training data"
+    data_notes: str = "Whoever trained this model should say here what the pictures are and what their terms allow."
+    """Markdown: the training data, its terms, how groups of people were told apart."""
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    """By name."""
+
+
+def read_sources(path: Path) -> dict[str, Source]:
+    """Read a csv with the columns source, kind and terms; raises DatasetError when it is none."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return {row["source"]: Source(row["kind"] or "", row["terms"] or "") for row in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise DatasetError(
+            f"{path} cannot be read; wanted a csv in UTF-8 with the columns source, kind and terms"
+        ) from error
 
 
 def model_card(
@@ -56,13 +86,10 @@ def model_card(
     run: Run,
     reports: Sequence[dict[str, Any]],
     comparisons: Sequence[Comparison],
-    data_notes: str,
+    settings: CardSettings,
 ) -> str:
     """Return MODEL_CARD.md; reports are the report.json of the run's evaluations."""
-    thresholds: Thresholds = run.thresholds
-    size = run.input_size_px
-    trained_on = "\n".join(f"- {source}" for source in manifest["trained_on"]) or _UNKNOWN_DATA
-    measured = "\n\n".join(_evaluation(report) for report in reports)
+    thresholds, size = run.thresholds, run.input_size_px
     return f"""\
 {_FRONT_MATTER.format(license=json.dumps(manifest["license"]))}
 # {manifest["name"]} {manifest["version"]}
@@ -78,20 +105,18 @@ Give raw RGB 0..255 to `float32.tflite` or `float16.tflite` as float32, to `int8
 {_explained(manifest)}
 Fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}, uncertain between: {thresholds.chosen_at}.
 
-## Training data
+## Training data and how well it does
 
-{trained_on}
+{_by_source(run, reports, settings.sources)}
 
-{data_notes.strip()}
+{_terms(run, settings.sources)}{settings.data_notes.strip()}
 
 License of the model: {manifest["license"]}.
 
-## Measured
+{_by_attribute(reports)}## The files
 
-{_TERMS if measured else ""}{measured or "`facetell evaluate` was not run on this model before it was exported."}
-
-The files against the Keras model, on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops),
-at the thresholds above. {_chosen_by(run)} ms is from a crop's bytes to its scores, in one thread:
+Compared with the Keras model on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops), at the
+thresholds above. {_chosen_by(run)} ms is from a crop's bytes to its scores, in one thread:
 
 {comparison_table(comparisons)}
 
@@ -101,6 +126,98 @@ at the thresholds above. {_chosen_by(run)} ms is from a crop's bytes to its scor
 
 {_LIMITS}
 """
+
+
+def _by_source(run: Run, reports: Sequence[dict[str, Any]], sources: Mapping[str, Source]) -> str:
+    """Return one table of what it was trained on and how it does on each source."""
+    trained = _counts(run, "train")
+    if not trained:
+        return _UNKNOWN_DATA
+    rows, few = {}, []
+    for report in sorted(reports, key=lambda report: _ORDER.index(report["split"])):
+        clean = report["results"]["clean"]
+        for name, own in clean.items():
+            if name in rows or ", by group" in name or name.startswith("all") or name.endswith(" against all real"):
+                continue
+            if own["real"] + own["fake"] >= MIN_FACES:
+                rows[name] = _row(name, report, sources, trained)
+    few = sorted({*trained} - {*rows})
+    rows |= {
+        f"all, {report['split']}": _row("all", report, sources, trained)
+        for report in reports
+        if report["split"] in (RESERVED, "test")
+    }
+    head = ("source", "kind", "trained on, real / fake", "split", "measured, real / fake", "AUC", "found at 1 %")
+    head += ("reals called fake", "fakes called real", "uncertain")
+    lines = [str(Table(head, list(rows.values())))] if rows else [_NOT_EVALUATED]
+    if rows:
+        lines += [_HOW_TO_READ]
+    if few:
+        listed = ", ".join(f"`{name}` ({trained[name]})" for name in few)
+        lines += [f"Trained on, with fewer than {MIN_FACES} faces to measure: {listed}."]
+    return "\n\n".join(lines)
+
+
+_ORDER = (RESERVED, "test", "validation", "train")
+_NOT_EVALUATED = "`facetell evaluate` was not run on this model before it was exported."
+_HOW_TO_READ = """\
+Sources marked * were not trained on; they chose the thresholds. *Found at 1 %* is the share of fakes that score above
+all but 1 % of the real faces. Fakes of a source without real faces are compared with all real faces of their split."""
+
+
+def _row(name: str, report: dict[str, Any], sources: Mapping[str, Source], trained: Mapping[str, str]) -> list[str]:
+    clean = report["results"]["clean"]
+    own, against = clean[name], clean.get(f"{name} against all real", clean[name])
+    left_out = "*" if report["split"] == RESERVED else ""
+    auc = (
+        "-" if against["auc"] is None else f"{against['auc']:.3f} ({against['auc_low']:.3f}-{against['auc_high']:.3f})"
+    )
+    return [
+        f"{name}{left_out}" if name == "all" else f"`{name}`{left_out}",
+        sources[name].kind if name in sources else "",
+        trained.get(name, ""),
+        report["split"],
+        f"{own['real']} / {own['fake']}",
+        auc,
+        *(_share(of) for of in (against["found_at_1"], own["real_called_fake"], own["fake_called_real"])),
+        _share(own["uncertain"]),
+    ]
+
+
+def _counts(run: Run, split: str) -> dict[str, str]:
+    """Return 'real / fake' by source."""
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for key, number in run.pictures.items():
+        source, label, part = key.rsplit(" ", 2)
+        if part == split:
+            counts[source][label] = number
+    return {source: f"{of.get('real', 0)} / {of.get('fake', 0)}" for source, of in sorted(counts.items())}
+
+
+def _terms(run: Run, sources: Mapping[str, Source]) -> str:
+    """Return the terms of the sources, each with the names of those it covers."""
+    used = {key.rsplit(" ", 2)[0] for key in run.pictures}
+    by_terms: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(used & sources.keys()):
+        by_terms[sources[name].terms].append(f"`{name}`")
+    lines = [f"- {terms}: {', '.join(names)}" for terms, names in by_terms.items()]
+    return "\n".join(["Terms of the pictures:", "", *lines, "", ""]) if lines else ""
+
+
+def _by_attribute(reports: Sequence[dict[str, Any]]) -> str:
+    """Return a section on how errors are spread over people, of the evaluations that know something of them."""
+    known = [report for report in reports if report.get("attributes")]
+    if not known:
+        return "How errors are spread over ages, skin tones and sexes was not measured.\n\n"
+    rows = [
+        [attribute, value, report["split"], f"{m['real']} / {m['fake']}"]
+        + [_share(m[name]) for name in ("real_called_fake", "fake_called_real", "uncertain")]
+        for report in known
+        for attribute, by_value in report["attributes"].items()
+        for value, m in by_value.items()
+    ]
+    head = ("group", "", "split", "real / fake", "reals called fake", "fakes called real", "uncertain")
+    return f"## Errors by group of people\n\n{Table(head, rows)}\n\n"
 
 
 def _chosen_by(run: Run) -> str:
@@ -167,36 +284,6 @@ def _int8(manifest: dict[str, Any]) -> str:
             *lines,
         ]
     )
-
-
-_MAX_SETS = 12
-"""Of more sets, a card shows only how they do on clean crops; report.json has the rest."""
-
-
-def _evaluation(report: dict[str, Any]) -> str:
-    head = ("condition", "set", "real / fake", "AUC (95 %)", "EER", "accuracy at threshold")
-    head += ("real called fake", "fake called real", "uncertain")
-    rows = []
-    for condition, by_source in report["results"].items():
-        found = report["found"][condition]
-        shown = condition if found == 1 else f"{condition} ({found:.0%} found)"
-        for source, m in by_source.items():
-            if condition != "clean" and len(by_source) > _MAX_SETS and not source.startswith("all"):
-                continue
-            auc = "-" if m["auc"] is None else f"{m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
-            cells = [shown, source, f"{m['real']} / {m['fake']}", auc]
-            cells += [_share(m.get(name)) for name in ("eer", "accuracy_at_threshold", "real_called_fake")]
-            cells += [_share(m[name]) for name in ("fake_called_real", "uncertain")]
-            rows.append(cells)
-    lines = [
-        f"{report['split'].capitalize()} split, {report['pictures']} face crops, split sha256 "
-        f"`{report['split_sha256'][:16]}` (`facetell evaluate RUN --split {report['split']}`):",
-        "",
-        str(Table(head, rows)),
-    ]
-    if any(name.endswith(", by group") for by_source in report["results"].values() for name in by_source):
-        lines += ["", "By group, the mean of all faces of one label and one group, as the frames of a video."]
-    return "\n".join(lines)
 
 
 def _share(value: float | None) -> str:

@@ -38,6 +38,11 @@ _pythons = click.option(
 @click.option(
     "--data-notes", type=click.Path(exists=True, path_type=Path), help="Markdown on the training data, for the card."
 )
+@click.option(
+    "--sources",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the columns source, kind and terms: what the card says of each source of pictures.",
+)
 @click.option("--sign", "private_key", type=_FOLDER, help="Sign the bundle with this private key (PEM).")
 @_pythons
 def export(
@@ -51,6 +56,7 @@ def export(
     name: str | None,
     license_: str | None,
     data_notes: Path | None,
+    sources: Path | None,
     private_key: Path | None,
     pythons: tuple[str, ...],
 ) -> int:
@@ -67,15 +73,16 @@ def export(
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{data_notes} is no text in UTF-8: {error}") from error
     from ..edge.signature import load_signer, sign
-    from .export import ExportSettings, from_keras, from_run
+    from .card import CardSettings, read_sources
     from .export import export as export_bundle
+    from .export import from_keras, from_run
     from .verify import comparison_table
 
     if private_key:
         load_signer(private_key)  # a wrong key is told now, not after the work
-    given: dict[str, Any] = {"license": license_, "data_notes": notes}
+    given: dict[str, Any] = {"license": license_, "data_notes": notes, "sources": sources and read_sources(sources)}
     default_name = keras_file.stem if keras_file else run_folder.resolve().name if run_folder else ""
-    settings = ExportSettings(name or default_name, **{k: v for k, v in given.items() if v})
+    settings = CardSettings(name or default_name, **{k: v for k, v in given.items() if v})
     if run_folder:
         subject = from_run(run_folder, crops)
     elif keras_file and crops and positive:

@@ -34,7 +34,7 @@ from ..edge.manifest import (
 )
 from ..edge.run import MODEL_FILE, Run, check_cut, check_split
 from ..edge.scoring import calibrate, score_crops
-from .card import NOTICE, model_card
+from .card import NOTICE, CardSettings, model_card
 from .explain import with_map
 from .foreign import load_foreign
 from .ladder import CALIBRATION_CROPS, RUNGS, build
@@ -43,16 +43,6 @@ from .tflite import convert, with_calibration
 from .verify import HERE, MAX_MEAN_DRIFT, Comparison, compare, find_places, keras_row, load_keras, measure
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """What a bundle says of itself beyond what the run knows."""
-
-    name: str
-    license: str = "the terms of its training data"
-    data_notes: str = "Whoever trained this model should say here what the pictures are and what their terms allow."
-    """Markdown for the model card: the training data and its terms."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +113,7 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
 def export(
     subject: Subject,
     output: Path,
-    settings: ExportSettings,
+    settings: CardSettings,
     *,
     pythons: Sequence[Sequence[str]] = (HERE,),
     progress: Progress = lambda step: None,
@@ -147,7 +137,7 @@ class _Export:
         self,
         subject: Subject,
         folder: Path,
-        settings: ExportSettings,
+        settings: CardSettings,
         pythons: Sequence[Sequence[str]],
         progress: Progress,
     ) -> None:
@@ -191,7 +181,7 @@ class _Export:
                 self._drop(precision)
         self._explain(model, calibration)
         self._climb(files["float32"], calibration)
-        card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings.data_notes)
+        card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings)
         (self.folder / CARD).write_text(card, encoding="utf-8")
         return self.comparisons
 

@@ -234,16 +234,30 @@ def train(
 )
 @click.option("--crops", type=_FOLDER, help="Other crops than the run's own.")
 @click.option("-o", "--output", type=_FOLDER, help="Folder for the report.  [default: RUN/evaluation-SPLIT]")
-def evaluate(run_folder: Path, split: str | None, crops: Path | None, output: Path | None) -> None:
+@click.option(
+    "--attributes",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV with the column sha256 and others, such as age: measure the pictures of each age on their own, too.",
+)
+def evaluate(
+    run_folder: Path, split: str | None, crops: Path | None, output: Path | None, attributes: Path | None
+) -> None:
     """Measure a finished RUN per source, on clean, re-saved, shrunken, tilted and turned pictures."""
     from .evaluate import PAGE, default_folder
     from .evaluate import evaluate as evaluate_run
     from .metrics import metrics_table
 
     report = evaluate_run(
-        run_folder, output, crops=crops, split=split, progress=lambda name: click.echo(f"scoring {name} ...", err=True)
+        run_folder,
+        output,
+        crops=crops,
+        split=split,
+        attributes=attributes,
+        progress=lambda name: click.echo(f"scoring {name} ...", err=True),
     )
     click.echo(str(metrics_table(report.titled())))
+    if report.attributes:
+        click.echo(f"\n{metrics_table(report.attributes, kind='attribute', of='value')}\n")
     click.echo(f"Report with pictures: {(output or default_folder(run_folder, report.split)) / PAGE}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from .plots import plot_confusion, plot_reliability, plot_roc, plot_scores, plot
 
 REPORT_JSON = "report.json"
 PAGE = "report.html"
+TABLES = "report.md"
 SCORES = "scores.csv"
 
 _WORST_PLOT = "worst.png"
@@ -37,7 +39,10 @@ PLOTS = {
 }
 """File -> what it shows."""
 
-FILES = {REPORT_JSON, PAGE, *PLOTS}
+FILES = {REPORT_JSON, PAGE, TABLES, *PLOTS}
+
+UNKNOWN = "unknown"
+"""The value of an attribute of a picture of which nothing is said."""
 
 _WORST = 12
 _HOW_TO_READ = (
@@ -64,6 +69,8 @@ class Report:
     """Condition -> share of the faces that were found, which is 1 where the face lies as it did."""
     confusion: dict[str, dict[str, int]]
     """Label -> verdict -> number of clean pictures, at the thresholds."""
+    attributes: dict[str, dict[str, Metrics]]
+    """What is known of the pictures besides -> its value -> metrics of the clean pictures that have it."""
 
     def titled(self) -> dict[str, dict[str, Metrics]]:
         """Return the results by condition, with the share that was found where it is not all."""
@@ -77,11 +84,13 @@ def evaluate(
     *,
     crops: Path | None = None,
     split: str | None = None,
+    attributes: Path | None = None,
     progress: Callable[[str], None] = lambda condition: None,
 ) -> Report:
-    """Score one split of the run's crops, or of others, and write report.json, report.html, scores.csv and pictures.
+    """Score one split of the run's crops, or of others; write report.json, .html and .md, scores.csv and pictures.
 
     split is test when it is not given, or validation where nothing tests; output is run_folder/evaluation-SPLIT.
+    attributes is a csv of read_attributes.
 
     Raises DatasetError when the split is empty or was changed since the training, when other crops were cut otherwise
     than the run's, or when output holds something else. Others need an output of their own.
@@ -99,6 +108,7 @@ def evaluate(
         raise DatasetError(f"{crops} are other crops than the run's own; choose a folder for their report with -o")
     output = output or default_folder(run_folder, split)
     check_ours(output, SCORES, FILES)
+    values = read_attributes(attributes, records) if attributes else {}
     model = load_model(run_folder / MODEL_FILE)
     labels = np.array([record.is_fake for record in records])
     sets = source_groups(np.array([record.source for record in records]), labels)
@@ -127,6 +137,12 @@ def evaluate(
         results=results,
         found=shares,
         confusion=_confusion(clean, labels, run.thresholds),
+        attributes={
+            name: {
+                str(value): measure(clean[of == value], labels[of == value], run.thresholds) for value in np.unique(of)
+            }
+            for name, of in values.items()
+        },
     )
     _write_scores(output / SCORES, records, p_fake)
     plot_roc(output / "roc.png", {name: (labels[~np.isnan(p)], p[~np.isnan(p)]) for name, p in p_fake.items()})
@@ -135,8 +151,10 @@ def evaluate(
     plot_confusion(output / "confusion.png", report.confusion)
     plot_worst(output / _WORST_PLOT, *worst_mistakes(clean, labels, records, crops))
     others = [f"--crops={crops}", f"--output={output}"] if crops != Path(run.crops) else []
+    others += [f"--attributes={attributes}"] if attributes else []
     command = shlex.join(["facetell", "evaluate", str(run_folder), f"--split={split}", *others])
     _write_page(output / PAGE, report, run_folder / CURVES, command)
+    write_text(output / TABLES, _tables(report))
     write_text(output / REPORT_JSON, json.dumps(asdict(report), indent=2) + "\n")
     return report
 
@@ -144,6 +162,40 @@ def evaluate(
 def default_folder(run_folder: Path, split: str) -> Path:
     """Return where the evaluation of a run's split stands unless told otherwise."""
     return run_folder / f"evaluation-{split}"
+
+
+def read_attributes(path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
+    """Return the values (N,) of each column besides sha256 in a csv of pictures, or UNKNOWN of those not in it.
+
+    Raises DatasetError when it cannot be read or holds none of the pictures.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = {row["sha256"]: row for row in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise DatasetError(f"{path} cannot be read; wanted a csv in UTF-8 with the column sha256") from error
+    known = [rows.get(record.sha256, {}) for record in records]
+    if not any(known):
+        raise DatasetError(f"{path} has none of the pictures that are evaluated; its sha256 are those of manifest.csv")
+    names = [name for name in next(iter(rows.values())) if name and name != "sha256"]
+    return {name: np.array([row.get(name) or UNKNOWN for row in known]) for name in names}
+
+
+def _tables(report: Report) -> str:
+    """Return the report in Markdown: all sets on clean faces, all faces together under the other conditions."""
+    results = {
+        title: {name: of for name, of in by_set.items() if title == "clean" or name.startswith("all")}
+        for title, by_set in report.titled().items()
+    }
+    thresholds = report.thresholds
+    parts = [
+        f"{report.split.capitalize()} split, {report.pictures} face crops, split sha256 `{report.split_sha256[:16]}`; "
+        f"fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}.",
+        str(metrics_table(results)),
+    ]
+    if report.attributes:
+        parts += [str(metrics_table(report.attributes, kind="attribute", of="value"))]
+    return "\n\n".join(parts) + "\n"
 
 
 def _write_page(path: Path, report: Report, curves: Path, command: str) -> None:
@@ -171,6 +223,9 @@ def _write_page(path: Path, report: Report, curves: Path, command: str) -> None:
         Section("The worst mistakes", figures=[worst]),
         Section("On worse pictures", table=metrics_table(degraded)),
     ]
+    if report.attributes:
+        by_attribute = metrics_table(report.attributes, kind="attribute", of="value")
+        sections.append(Section("By what else is known of the pictures", table=by_attribute))
     write_page(path, f"Evaluation of {report.run}", lead, facts, sections, command)
 
 

@@ -20,6 +20,7 @@ from ..edge.run import MODEL_FILE
 from ..edge.tables import Table, write_csv
 from .backbones import load_model
 from .conditions import score_condition
+from .metrics import found_at
 from .train import TrainSettings, train
 
 TABLE = "left-out.csv"
@@ -135,10 +136,11 @@ def _rows(
                 continue
             scores, others = p_fake[own & found], p_fake[other]
             if len(scores) and len(others):
-                truth = np.concatenate([np.ones(len(scores)), np.zeros(len(others))])
-                auc = float(roc_auc_score(truth, np.concatenate([scores, others])))
+                both = np.concatenate([scores, others])
+                truth = np.arange(len(both)) < len(scores)
+                auc = float(roc_auc_score(truth, both))
                 auc = auc if label == "fake" else 1 - auc
-                at = [float((scores > np.quantile(others, 1 - share)).mean()) for share in FALSE_ALARMS]
+                at = [found_at(both, truth, share) for share in FALSE_ALARMS]
             else:
                 auc, at = float("nan"), [float("nan")] * 2
             called_fake, called_real = scores >= thresholds.fake, scores <= thresholds.real

@@ -33,6 +33,8 @@ class Metrics:
     auc_high: float | None
     eer: float | None
     """The error rate at the threshold where as many reals are called fake as fakes real."""
+    found_at_1: float | None
+    """Share of the fakes that score above what 1 % of the reals reach."""
     brier: float
     """Mean squared error of calibrated p_fake."""
     accuracy_at_threshold: float
@@ -62,12 +64,18 @@ def measure(p_fake: np.ndarray, is_fake: np.ndarray, thresholds: Thresholds) -> 
         auc_low=low,
         auc_high=high,
         eer=equal_error_rate(p_fake, is_fake) if both else None,
+        found_at_1=found_at(p_fake, is_fake, 0.01) if both else None,
         brier=float(np.mean((p_fake - is_fake) ** 2)),
         accuracy_at_threshold=float(accuracy_score(is_fake, judged_fake)),
         real_called_fake=float(judged_fake[~is_fake].mean()) if real else None,
         fake_called_real=float(judged_real[is_fake].mean()) if fake else None,
         uncertain=float((~judged_fake & ~judged_real).mean()),
     )
+
+
+def found_at(p_fake: np.ndarray, is_fake: np.ndarray, false_alarms: float) -> float:
+    """Return the share of the fakes that score above what a share of the reals, 0..1, reaches."""
+    return float((p_fake[is_fake] > np.quantile(p_fake[~is_fake], 1 - false_alarms)).mean())
 
 
 def source_groups(sources: np.ndarray, is_fake: np.ndarray) -> dict[str, np.ndarray]:
@@ -107,17 +115,18 @@ def _auc(real: np.ndarray, fake: np.ndarray) -> float:
     return float((below + up_to).mean() / (2 * len(real)))
 
 
-def metrics_table(results: dict[str, dict[str, Metrics]]) -> Table:
-    """Return a table of metrics by condition and source."""
+def metrics_table(results: dict[str, dict[str, Metrics]], kind: str = "condition", of: str = "set") -> Table:
+    """Return a table of metrics by condition and source, or whatever the first two columns are called."""
     head = (
-        *("condition", "set", "real / fake", "AUC", "EER", "accuracy", "precision", "recall", "F1", "Brier"),
+        *(kind, of, "real / fake", "AUC", "EER", "found at 1 %"),
+        *("accuracy", "precision", "recall", "F1", "Brier"),
         *("accuracy at threshold", "real called fake", "fake called real", "uncertain"),
     )
     rows = []
     for condition, by_source in results.items():
         for source, m in by_source.items():
             auc = "-" if m.auc is None else f"{m.auc:.3f} ({m.auc_low:.3f}-{m.auc_high:.3f})"
-            scores = (m.eer, m.accuracy, m.precision, m.recall, m.f1, m.brier, m.accuracy_at_threshold)
+            scores = (m.eer, m.found_at_1, m.accuracy, m.precision, m.recall, m.f1, m.brier, m.accuracy_at_threshold)
             shares = (m.real_called_fake, m.fake_called_real, m.uncertain)
             cells = [condition, source, f"{m.real} / {m.fake}", auc]
             cells += ["-" if value is None else f"{value:.3f}" for value in scores]

@@ -197,10 +197,11 @@ def tiny_run(work: Path) -> Path:
 
 def tiny_bundle(work: Path) -> Path:
     """Return the bundle of tiny_run."""
-    from facetell.convert.export import ExportSettings, export, from_run
+    from facetell.convert.card import CardSettings
+    from facetell.convert.export import export, from_run
 
     run = tiny_run(work)
     if not (run / "bundle").exists():
-        settings = ExportSettings("tiny", license="for tests", data_notes="Two portraits, turned.")
+        settings = CardSettings("tiny", license="for tests", data_notes="Two portraits, turned.")
         export(from_run(run), run / "bundle", settings)
     return run / "bundle"

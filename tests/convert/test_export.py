@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("tensorflow")
 pytest.importorskip("mediapipe")
 
-from facetell.convert.export import ExportSettings, export, from_run
+from facetell.convert.card import CardSettings
+from facetell.convert.export import export, from_run
 from facetell.convert.ladder import RUNGS
 from facetell.convert.metadata import with_metadata
 from facetell.edge.bundle import load_bundle
@@ -155,7 +156,7 @@ def again(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
     copy = shutil.copytree(run, folder / "run")
     report = json.loads((copy / "evaluation-test" / "report.json").read_text())
     (copy / "evaluation-test" / "report.json").write_text(json.dumps(report | {"split_sha256": "of other crops"}))
-    export(from_run(copy), folder / "bundle", ExportSettings("tiny", license="for tests"))
+    export(from_run(copy), folder / "bundle", CardSettings("tiny", license="for tests"))
     return folder / "bundle"
 
 
@@ -180,7 +181,7 @@ def test_nothing_is_written_over_something_else(tmp_path: Path, run: Path, stand
     (output / "thesis.txt" if standing == "a file in it" else output).write_text("mine")
     before = tree(tmp_path)
     with pytest.raises(DatasetError, match="exists already"):
-        export(from_run(run), output, ExportSettings("tiny"))
+        export(from_run(run), output, CardSettings("tiny"))
     assert tree(tmp_path) == before
 
 
@@ -190,7 +191,7 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, run: Path, crops: Path, 
     shutil.copytree(crops, damaged)
     (damaged / select(read_manifest(crops), split)[0].path).unlink()
     with pytest.raises(FacetellError):
-        export(from_run(run, damaged), tmp_path / "new" / "bundle", ExportSettings("tiny"))
+        export(from_run(run, damaged), tmp_path / "new" / "bundle", CardSettings("tiny"))
     assert not (tmp_path / "new").exists()
 
 

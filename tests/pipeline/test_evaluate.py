@@ -14,7 +14,7 @@ from facetell.edge.errors import DatasetError
 from facetell.edge.manifest import read_manifest, split_sha256, write_manifest
 from facetell.edge.run import PICTURES, Run, check_split
 from facetell.pipeline.conditions import EVERY, MOVES
-from facetell.pipeline.evaluate import PAGE, PLOTS, evaluate, worst_mistakes
+from facetell.pipeline.evaluate import PAGE, PLOTS, TABLES, evaluate, worst_mistakes
 from facetell.pipeline.metrics import measure
 
 from ..pictures import pattern, record, save, tree
@@ -130,6 +130,44 @@ def test_frames_of_one_video_are_measured_together_too(tmp_path: Path, run: Path
     clean = evaluate(run, tmp_path / "report", crops=tmp_path / "crops").results["clean"]
     assert list(clean) == ["raw", "raw, by group", "all", "all, by group"]
     assert (clean["raw, by group"].real, clean["raw, by group"].fake) == (1, 1)
+
+
+def test_what_is_known_of_the_pictures_is_measured_apart(tmp_path: Path, run: Path, crops: Path) -> None:
+    tested = [known for known in read_manifest(crops) if known.split == "test"]
+    rows = [f"{known.sha256},{'young' if known.is_fake else 'old'}" for known in tested]
+    (tmp_path / "ages.csv").write_text("\n".join(["sha256,age", *rows[1:]]))
+    report = evaluate(run, tmp_path / "report", crops=crops, attributes=tmp_path / "ages.csv")
+    first = tested[0]
+    counts = {value: (of.real, of.fake) for value, of in report.attributes["age"].items()}
+    fakes = sum(known.is_fake for known in tested)
+    wanted = {"young": (0, fakes - first.is_fake), "old": (len(tested) - fakes - (not first.is_fake), 0)}
+    wanted["unknown"] = (int(not first.is_fake), int(first.is_fake))
+    assert counts == {value: of for value, of in wanted.items() if sum(of)}
+    assert "| age | unknown |" in (tmp_path / "report" / TABLES).read_text()
+    assert "<td>age</td><td>unknown</td>" in (tmp_path / "report" / PAGE).read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("sha256,age\n00,3\n", "none of the pictures"),
+        ("sha256,age\n", "none of the pictures"),
+        ("path,age\na.png,3\n", "with the column sha256"),
+    ],
+)
+def test_attributes_of_no_picture_are_refused(
+    tmp_path: Path, run: Path, crops: Path, content: str, reason: str
+) -> None:
+    (tmp_path / "ages.csv").write_text(content)
+    with pytest.raises(DatasetError, match=reason):
+        evaluate(run, tmp_path / "report", crops=crops, attributes=tmp_path / "ages.csv")
+    assert not (tmp_path / "report").exists()
+
+
+def test_the_tables_hold_all_sets_of_clean_faces_and_all_faces_of_the_others(evaluation: Path) -> None:
+    lines = (evaluation / TABLES).read_text().splitlines()
+    sets = [tuple(line.split(" | ")[:2]) for line in lines if line.startswith("| ")][1:]
+    assert sets == [("| clean", "raw"), ("| clean", "all"), *((f"| {name}", "all") for name in EVERY[1:])]
 
 
 @pytest.mark.parametrize("of", ["train", "validation"])
