@@ -10,11 +10,12 @@ from .tflite import dense_head
 
 
 def with_map(model: Any) -> keras.Model | None:
-    """Return a detector that gives, beside p_fake (B, 1), the evidence for each kind of fake by place (B, h, w, kinds).
+    """Return a detector that gives, beside p_fake (B, 1), the evidence for a fake by place, (B, h, w, 1).
 
     The head is a dense layer over the mean of a map, so it may as well be applied to every place of that map: the mean
-    of the evidence is the head's score, exactly (class activation mapping, Zhou et al. 2016, arXiv:1512.04150). None
-    for a network whose head is anything else.
+    of the evidence is the head's score, exactly (class activation mapping, Zhou et al. 2016, arXiv:1512.04150). The
+    evidence for several kinds is weighted by how likely each is, which is how far the log-odds of any kind follow it;
+    what is missing to these log-odds is spread over all places. None for a network whose head is anything else.
     """
     head = dense_head(model)
     features = head and _before_the_mean(model, head)
@@ -24,12 +25,20 @@ def with_map(model: Any) -> keras.Model | None:
     everywhere = keras.layers.Conv2D(head.units, 1, name="evidence")
     evidence = everywhere(features.output)
     everywhere.set_weights([kernel[None, None], bias])
-    p_fake = keras.layers.GlobalAveragePooling2D()(evidence)
-    for layer in model.layers[model.layers.index(head) + 1 :]:
-        p_fake = layer(p_fake)
-    if head is model.layers[-1]:  # it has its sigmoid inside
-        p_fake = keras.layers.Activation("sigmoid")(p_fake)
+    scores: Any = keras.layers.GlobalAveragePooling2D()(evidence)
+    score = scores
+    for step in model.operations[model.operations.index(head) + 1 : -1]:
+        score = step(score)
+    if head.units > 1:
+        shares = keras.layers.Softmax()(scores)
+        missing = score - keras.ops.sum(scores * shares, axis=-1, keepdims=True)
+        evidence = keras.ops.sum(evidence * _everywhere(shares), axis=-1, keepdims=True) + _everywhere(missing)
+    p_fake = keras.layers.Activation("sigmoid")(score)
     return keras.Model(features.input, [p_fake, evidence])
+
+
+def _everywhere(values: Any) -> Any:
+    return keras.layers.Reshape((1, 1, values.shape[-1]))(values)
 
 
 def _before_the_mean(model: Any, head: Any) -> keras.Model | None:

@@ -14,7 +14,7 @@ from ..edge.runtime import silent_stderr
 
 FLOAT_PRECISIONS = ("float32", "float16")
 
-_BEHIND_SCORES = (keras.layers.Activation, keras.layers.Reshape, keras.layers.Flatten, keras.layers.MaxPooling2D)
+_BEHIND_SCORES = ("Activation", "Log", "Sum", "Exp")  # what pipeline.backbones.any_kind is made of, and the sigmoid
 
 
 def convert(model: keras.Model, precisions: Sequence[str] = FLOAT_PRECISIONS) -> dict[str, bytes]:
@@ -39,11 +39,11 @@ def convert(model: keras.Model, precisions: Sequence[str] = FLOAT_PRECISIONS) ->
 def with_calibration(model: Any, calibration: Calibration) -> tuple[Any, Calibration]:
     """Return the model with its calibration inside, and the one that is then left to be applied.
 
-    A network that ends in the sigmoid of a dense layer, or of the highest of its scores, takes it into that layer's
-    weights; any other is left as it is.
+    A network that ends in the sigmoid of a dense layer takes it into that layer's weights; any other is left as it is,
+    and so is a temperature where there are several scores, as it would change what they come to together.
     """
     head = dense_head(model)
-    if head is None:
+    if head is None or (head.units > 1 and calibration.temperature != 1):
         return model, calibration
     kernel, bias = head.get_weights()
     calibrated = keras.models.clone_model(model)
@@ -55,9 +55,10 @@ def with_calibration(model: Any, calibration: Calibration) -> tuple[Any, Calibra
 
 
 def dense_head(model: Any) -> Any:
-    """Return the dense layer of whose only or highest output a model gives the sigmoid; None if it ends otherwise."""
-    last = model.layers[-1]
-    head: Any = next((layer for layer in reversed(model.layers) if not isinstance(layer, _BEHIND_SCORES)), None)
+    """Return the dense layer of whose output, or outputs together, a model gives the sigmoid; None if there is none."""
+    steps = model.operations
+    last = steps[-1]
+    head: Any = next((step for step in reversed(steps) if type(step).__name__ not in _BEHIND_SCORES), None)
     is_dense = isinstance(head, keras.layers.Dense) and head.use_bias and (head.units == 1 or head is not last)
     ends_in_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
     is_head = is_dense and ends_in_sigmoid and (head is last or head.activation is keras.activations.linear)

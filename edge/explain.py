@@ -59,11 +59,13 @@ class Explainer:
     def evidence(self, crop: np.ndarray) -> np.ndarray:
         """Return the log-odds of a fake that each place of a (S, S, 3) uint8 RGB crop of the input size adds, (h, w).
 
-        Their mean is the crop's score before the sigmoid, for the kind of fake that the face looks most like (class
-        activation mapping, Zhou et al. 2016, arXiv:1512.04150).
+        Their mean is the crop's score before the sigmoid (class activation mapping, Zhou et al. 2016,
+        arXiv:1512.04150). Raises ModelError when the bundle is of an older facetell.
         """
-        (by_kind,) = (output[0] for output in self._model.run(crop[np.newaxis]) if output.ndim == 4)
-        return by_kind[..., by_kind.mean(axis=(0, 1)).argmax()]
+        (evidence,) = (output[0] for output in self._model.run(crop[np.newaxis]) if output.ndim == 4)
+        if evidence.shape[-1] != 1:
+            raise ModelError(f"{EXPLAIN} is of an older facetell; export the run again")
+        return evidence[..., 0]
 
     def sheet_of(self, path: Path) -> np.ndarray:
         """Return the sheet of a picture file as scan_file sees it; raises ImageError where no face is scored."""

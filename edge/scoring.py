@@ -37,12 +37,15 @@ def score_crops(
 
 
 def calibrate(
-    predict: Predict, crops: Path, records: Sequence[Record], size_px: int
+    predict: Predict, crops: Path, records: Sequence[Record], size_px: int, calibration: Calibration | None = None
 ) -> tuple[np.ndarray, Calibration, Thresholds]:
-    """Return raw p_fake (N,) of one split's clean crops, its calibration, and thresholds for THRESHOLD_CONDITIONS."""
+    """Return raw p_fake (N,) of one split's clean crops, its calibration, and thresholds for THRESHOLD_CONDITIONS.
+
+    The calibration is fitted where none is given.
+    """
     labels = np.array([record.is_fake for record in records])
     raw = {name: score_crops(predict, crops, records, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
-    calibration = fit_calibration(raw["clean"], labels)
+    calibration = calibration or fit_calibration(raw["clean"], labels)
     p_fake = {name: calibration.apply(scores) for name, scores in raw.items()}
     thresholds = choose_thresholds(p_fake, labels, [record.source for record in records], records[0].split)
     return raw["clean"], calibration, thresholds

@@ -111,9 +111,9 @@ def build_network(
     features = keras.layers.Dropout(DROPOUT)(backbone(pixels))
     penalty = keras.regularizers.L2(head_l2) if head_l2 else None
     scores = keras.layers.Dense(kinds, kernel_regularizer=penalty, name=HEAD_LAYER)(features)
-    any_kind = keras.ops.logsumexp(scores, axis=-1, keepdims=True)
+    of_any = keras.ops.logsumexp(scores, axis=-1, keepdims=True)
     outputs = {
-        "p_fake": keras.layers.Activation("sigmoid", name="p_fake")(any_kind),
+        "p_fake": keras.layers.Activation("sigmoid", name="p_fake")(of_any),
         "kind": keras.layers.Softmax(name="kind")(keras.ops.pad(scores, ((0, 0), (1, 0)))),
     }
     return keras.Model(image, outputs, name="facetell")
@@ -122,16 +122,23 @@ def build_network(
 def detector(network: Any, size_px: int) -> Any:
     """Return what is used of a trained network, its weights shared: (B, S, S, 3) float32 RGB 0..255 to p_fake (B, 1).
 
-    The highest of the kinds' scores counts: nearly what all of them come to, and temperature and bias have a place in
-    the head's weights.
+    The scores of all kinds count, as in training: several kinds that each seem somewhat likely are how a fake of an
+    unknown kind looks.
     """
     as_far_as_scores = kind_scores(network, size_px)
     scores: Any = as_far_as_scores.output
-    if (kinds := scores.shape[-1]) > 1:
-        row = keras.layers.Reshape((1, kinds, 1))(scores)  # a pooling, since every runtime is fast at that
-        scores = keras.layers.Flatten()(keras.layers.MaxPooling2D((1, kinds))(row))
+    if scores.shape[-1] > 1:
+        scores = any_kind(scores)
     p_fake = keras.layers.Activation("sigmoid", name="p_fake")(scores)
     return keras.Model(as_far_as_scores.input, p_fake, name="facetell")
+
+
+def any_kind(scores: Any) -> Any:
+    """Return the log-odds (B, 1) of being any of the kinds, from the log-odds (B, kinds) of each against being real.
+
+    Spelt out in operations that every runtime has.
+    """
+    return keras.ops.log(keras.ops.sum(keras.ops.exp(scores), axis=-1, keepdims=True))
 
 
 def kind_scores(network: Any, size_px: int) -> Any:

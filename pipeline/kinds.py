@@ -1,4 +1,4 @@
-"""The head's scores made comparable: a network is surer of some kinds of fakes than of others; the highest counts."""
+"""The head's scores made comparable, since a network is surer of some kinds of fakes than of others, and calibrated."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from .blend import self_blend
 MIN_FACES = 20
 """A kind of fewer validation faces is left as it is: the real ones alone would push its score out of reach. A group of
 fewer has less weight."""
+
+MAX_TEMPERATURE = 20.0
 
 _BATCH = 64
 
@@ -45,6 +47,38 @@ def scale_kinds(detector: Any, kinds: Sequence[str], crops: Path, validation: Se
     factor, offset = np.ones(len(kinds)), np.zeros(len(kinds))
     factor[known], offset[known] = fit_vector_scaling(scores[used][:, known], is_fake[used], groups[used])
     head.set_weights([kernel * factor, bias * factor + offset])
+
+
+def temper_kinds(detector: Any, crops: Path, chosen: Sequence[Record], size_px: int) -> None:
+    """Calibrate p_fake on clean crops by changing the weights of a detector's head.
+
+    A temperature divides the score of every kind and a bias is added to it (Guo et al. 2017, arXiv:1706.04599). Of
+    sources that were not trained on, the temperature is above 1: no kind fits them well, and several that fit somewhat
+    then count for more.
+    """
+    scores = _scores(kind_scores(detector, size_px), [(record, False) for record in chosen], crops, size_px)
+    temperature, bias = fit_temperature(scores, np.array([record.is_fake for record in chosen]))
+    head = detector.get_layer(HEAD_LAYER)
+    kernel, offset = head.get_weights()
+    head.set_weights([kernel / temperature, offset / temperature + bias])
+
+
+def fit_temperature(scores: np.ndarray, is_fake: np.ndarray) -> tuple[float, float]:
+    """Return temperature and bias for the kinds' scores (N, K), given labels (N,) bool; both labels count the same.
+
+    They minimise the cross-entropy of sigmoid(logsumexp(scores / temperature) + bias), with a weak prior towards (1, 0)
+    and a temperature of at most MAX_TEMPERATURE: a network that knows nothing gets a flat score.
+    """
+    weights = np.where(is_fake, 0.5 / max(is_fake.sum(), 1), 0.5 / max((~is_fake).sum(), 1))
+
+    def cost(free: np.ndarray) -> float:
+        score = np.logaddexp.reduce(scores / np.exp(free[0]), axis=1) + free[1]
+        return float(weights @ (np.logaddexp(0, score) - is_fake * score) + (free @ free) / len(scores))
+
+    limits = [(-np.log(MAX_TEMPERATURE), np.log(MAX_TEMPERATURE)), (None, None)]
+    starts = [np.array([start, 0.0]) for start in np.log([1, 2, 4, 8])]  # the cost is not convex
+    best = min((minimize(cost, start, bounds=limits, method="L-BFGS-B") for start in starts), key=lambda fit: fit.fun)
+    return float(np.exp(best.x[0])), float(best.x[1])
 
 
 def fit_vector_scaling(scores: np.ndarray, is_fake: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

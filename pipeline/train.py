@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
+from ..edge.calibration import Calibration
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError
 from ..edge.files import claim_folder, replacing
@@ -35,7 +36,7 @@ from .backbones import (
 )
 from .batches import CropCache, TrainingBatches, kinds_of_fakes, shrink
 from .history import CURVES, EpochRow, read_history, write_history
-from .kinds import scale_kinds
+from .kinds import scale_kinds, temper_kinds
 from .plots import plot_history
 
 H5_FILE = "model.weights.h5"
@@ -282,8 +283,9 @@ def _finish(
     validation, size_px = deciding(known), crop_settings.input_size_px
     kinds = kinds_of_fakes(select(known, "train"), settings.self_blend_share)
     scale_kinds(model, kinds, crops, select(known, "validation"), size_px)
+    temper_kinds(model, crops, validation, size_px)
     _save(model.save, output / MODEL_FILE)
-    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px, Calibration())
     if h5:
         _save(model.save_weights, output / H5_FILE)
     plot_history(history, output / CURVES)

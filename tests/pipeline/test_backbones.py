@@ -189,7 +189,7 @@ def test_weights_that_cannot_be_loaded_are_named(tmp_path: Path, content: bytes 
 
 
 @pytest.mark.parametrize("kinds", [1, 2, 5])
-def test_what_is_used_takes_the_likeliest_kind_of_fake(kinds: int) -> None:
+def test_what_is_used_says_what_was_trained(kinds: int) -> None:
     network: Any = build_network("none", "cnn", kinds=kinds)
     head = network.get_layer(HEAD_LAYER)
     head.set_weights([np.random.default_rng(0).normal(0, 5, head.kernel.shape), np.linspace(-1, 1, kinds)])
@@ -197,18 +197,32 @@ def test_what_is_used_takes_the_likeliest_kind_of_fake(kinds: int) -> None:
     trained, used = network.predict_on_batch(images), detector(network, SIZE_PX).predict_on_batch(images)
     scores = keras.Model(network.input, head.output).predict_on_batch(images)
     assert np.ptp(scores) > 0.03
-    assert used[:, 0] == pytest.approx(1 / (1 + np.exp(-scores.max(axis=1))), abs=1e-6)
+    assert used == pytest.approx(trained["p_fake"], abs=1e-6)
     odds = np.hstack([np.ones((8, 1)), np.exp(scores)])
     assert trained["kind"] == pytest.approx(odds / odds.sum(axis=1, keepdims=True), abs=1e-6)
     assert trained["p_fake"] == pytest.approx(1 - trained["kind"][:, :1], abs=1e-6)
 
 
-@pytest.mark.parametrize("kinds", [1, 3])
-def test_a_calibration_goes_into_the_heads_weights(kinds: int) -> None:
+@pytest.mark.parametrize("score", [-1e4, 1e4])
+def test_scores_beyond_all_measure_are_a_probability(score: float) -> None:
+    network: Any = build_network("none", "cnn", kinds=3)
+    head = network.get_layer(HEAD_LAYER)
+    head.set_weights([np.zeros(head.kernel.shape), np.full(3, score)])
+    assert detector(network, SIZE_PX).predict_on_batch(pixels(1)) == pytest.approx(float(score > 0))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "calibration", "left"),
+    [
+        (1, Calibration(1.7, -0.4), Calibration()),
+        (3, Calibration(1.0, -0.4), Calibration()),
+        (3, Calibration(1.7, -0.4), Calibration(1.7, -0.4)),
+    ],
+)
+def test_a_calibration_goes_into_the_heads_weights(kinds: int, calibration: Calibration, left: Calibration) -> None:
     model: Any = detector(build_network("none", "cnn", kinds=kinds), SIZE_PX)
-    calibration = Calibration(temperature=1.7, bias=-0.4)
-    calibrated, left = with_calibration(model, calibration)
-    assert left == Calibration()
+    calibrated, not_inside = with_calibration(model, calibration)
+    assert not_inside == left
     images = pixels(4)
     wanted = calibration.apply(model.predict_on_batch(images))
-    assert calibrated.predict_on_batch(images) == pytest.approx(wanted, abs=1e-6)
+    assert left.apply(calibrated.predict_on_batch(images)) == pytest.approx(wanted, abs=1e-6)

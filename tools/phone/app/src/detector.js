@@ -75,15 +75,9 @@ class Detector {
   async evidence(picture, face) {
     this.#explainer ??= await network(this.#fetchFile, this.manifest.explain.file);
     const { shape, values } = (await this.#explainer.run(this.#crop(picture, face))).find(({ shape }) => shape.length === 4);
-    const [, height, width, kinds] = shape, places = height * width;
-    const means = Array.from({ length: kinds }, (_, kind) => {
-      let sum = 0;
-      for (let place = 0; place < places; place++) sum += values[place * kinds + kind];
-      return sum / places;
-    });
-    const kind = means.indexOf(Math.max(...means));
-    const shares = Array.from({ length: places }, (_, place) => values[place * kinds + kind] / FULL_EVIDENCE);
-    return { width, height, shares: shares.map((share) => Math.min(Math.max(share, -1), 1)) };
+    const [, height, width] = shape;
+    const shares = Array.from(values, (logOdds) => Math.min(Math.max(logOdds / FULL_EVIDENCE, -1), 1));
+    return { width, height, shares };
   }
 
   async #find(picture, smallFaces) {
