@@ -234,8 +234,8 @@ def _explained(manifest: dict[str, Any]) -> str:
     if "explain" not in manifest:
         return ""
     return """
-`explain.tflite` takes what float32.tflite takes and gives, beside the probabilities, the evidence by place (1, h, w,
-kinds of fakes): log-odds whose mean over the places, for the kind where it is highest, is the score before the sigmoid.
+`explain.tflite` takes what float32.tflite takes and gives, beside the probabilities, the evidence by place, (1, h, w, 1):
+log-odds of a fake whose mean over the places is the score before the sigmoid.
 """
 
 
