@@ -234,7 +234,7 @@ def _explained(manifest: dict[str, Any]) -> str:
     if "explain" not in manifest:
         return ""
     return """
-`explain.tflite` takes what float32.tflite takes and gives, beside the probabilities, the evidence by place, (1, h, w, 1):
+`explain.tflite` takes what float32.tflite takes. It gives the probabilities and the evidence by place (1, h, w, 1):
 log-odds of a fake whose mean over the places is the score before the sigmoid.
 """
 

@@ -31,10 +31,15 @@ def with_map(model: Any) -> keras.Model | None:
         score = step(score)
     if head.units > 1:
         shares = keras.layers.Softmax()(scores)
-        missing = score - keras.ops.sum(scores * shares, axis=-1, keepdims=True)
-        evidence = keras.ops.sum(evidence * _everywhere(shares), axis=-1, keepdims=True) + _everywhere(missing)
+        missing = score - _weighted(scores, shares)
+        evidence = _weighted(evidence, _everywhere(shares)) + _everywhere(missing)
     p_fake = keras.layers.Activation("sigmoid")(score)
     return keras.Model(features.input, [p_fake, evidence])
+
+
+def _weighted(values: Any, shares: Any) -> Any:
+    # Not a sum: a model that was loaded has an operation of that name.
+    return keras.ops.mean(values * shares * shares.shape[-1], axis=-1, keepdims=True)
 
 
 def _everywhere(values: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import tensorflow as tf
 from facetell.convert.explain import with_map
 from facetell.convert.tflite import convert
 from facetell.edge.runtime import TFLiteModel
-from facetell.pipeline.backbones import BACKBONE_LAYER, build_network, detector, kind_scores
+from facetell.pipeline.backbones import BACKBONE_LAYER, build_network, detector, kind_scores, load_model
 
 SIZE_PX = 64
 
@@ -61,8 +62,9 @@ def test_grad_cam_shows_the_same(network: Any) -> None:
     np.testing.assert_allclose(evidence[..., 0], shown + of_no_place[:, None, None], atol=1e-4)
 
 
-def test_the_file_says_what_the_network_says(network: Any) -> None:
-    explaining, image = with_map(detector(network, SIZE_PX)), pictures(1)
+def test_the_file_says_what_the_network_says(network: Any, tmp_path: Path) -> None:
+    detector(network, SIZE_PX).save(tmp_path / "model.keras")
+    explaining, image = with_map(load_model(tmp_path / "model.keras")), pictures(1)
     assert explaining is not None
     p_fake, evidence = explaining.predict_on_batch(image)
     outputs = TFLiteModel(convert(explaining, ("float16",))["float16"]).run(image)
