@@ -86,7 +86,7 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
     records = read_manifest(crops)
     validation = deciding(records)
     labels = np.array([record.is_fake for record in validation])
-    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px)
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, records, size_px)
     if (validation_auc := float(roc_auc_score(labels, raw))) < 0.5:
         raise ModelError(
             f"{path} gives fakes lower scores than reals (AUC {validation_auc:.3f} on {len(labels)} crops); "

@@ -11,7 +11,7 @@ from .calibration import Calibration, Thresholds, choose_thresholds, fit_calibra
 from .conditions import CONDITIONS, THRESHOLD_CONDITIONS
 from .crops import read_crop
 from .cut import centre
-from .manifest import Record
+from .manifest import Record, deciding
 
 _BATCH = 64
 
@@ -39,13 +39,17 @@ def score_crops(
 def calibrate(
     predict: Predict, crops: Path, records: Sequence[Record], size_px: int, calibration: Calibration | None = None
 ) -> tuple[np.ndarray, Calibration, Thresholds]:
-    """Return raw p_fake (N,) of one split's clean crops, its calibration, and thresholds for THRESHOLD_CONDITIONS.
+    """Return raw p_fake (N,) of the clean crops that decide, a calibration, and thresholds for THRESHOLD_CONDITIONS.
 
-    The calibration is fitted where none is given.
+    The records are all of a crops folder. The calibration is fitted where none is given. No source may break the
+    thresholds' promise, neither a reserved one nor one of the validation split.
     """
-    labels = np.array([record.is_fake for record in records])
-    raw = {name: score_crops(predict, crops, records, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
-    calibration = calibration or fit_calibration(raw["clean"], labels)
+    decide = deciding(records)
+    chosen = decide + [record for record in records if record.split == "validation" != decide[0].split]
+    labels = np.array([record.is_fake for record in chosen])
+    raw = {name: score_crops(predict, crops, chosen, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
+    clean = raw["clean"][: len(decide)]
+    calibration = calibration or fit_calibration(clean, labels[: len(decide)])
     p_fake = {name: calibration.apply(scores) for name, scores in raw.items()}
-    thresholds = choose_thresholds(p_fake, labels, [record.source for record in records], records[0].split)
-    return raw["clean"], calibration, thresholds
+    splits = " and ".join(dict.fromkeys(record.split for record in chosen))
+    return clean, calibration, choose_thresholds(p_fake, labels, [record.source for record in chosen], splits)

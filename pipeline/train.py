@@ -285,7 +285,7 @@ def _finish(
     scale_kinds(model, kinds, crops, select(known, "validation"), size_px)
     temper_kinds(model, crops, validation, size_px)
     _save(model.save, output / MODEL_FILE)
-    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, validation, size_px, Calibration())
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, known, size_px, Calibration())
     if h5:
         _save(model.save_weights, output / H5_FILE)
     plot_history(history, output / CURVES)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from facetell.edge.calibration import FALSE_ALARM_SHARE, Thresholds
 from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS
-from facetell.edge.manifest import Record
+from facetell.edge.manifest import LABELS, Record
 from facetell.edge.scoring import calibrate, score_crops
 
 from ..pictures import pattern, record, save
@@ -17,7 +18,7 @@ SIZE_PX = 32
 def crops(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]:
     """60 real crops and 60 fake, brighter ones."""
     folder = tmp_path_factory.mktemp("crops")
-    records = [record(f"{label}/{i}.png", label) for label in ("real", "fake") for i in range(60)]
+    records = [record(f"{label}/{i}.png", label, split="validation") for label in ("real", "fake") for i in range(60)]
     for seed, known in enumerate(records):
         save(folder / known.path, pattern(seed, SIZE_PX) // 2 + (100 if known.is_fake else 0))
     return folder, records
@@ -27,6 +28,28 @@ def sharpness_too(images: np.ndarray) -> np.ndarray:
     """A detector of bright pictures that also takes the soft ones for fakes, as some do."""
     brightness, detail = images.mean(axis=(1, 2, 3)), np.abs(np.diff(images, axis=1)).mean(axis=(1, 2, 3))
     return (1 / (1 + np.exp(-(brightness - 130) / 15 + (detail - 25) / 3)))[:, np.newaxis]
+
+
+def test_thresholds_keep_their_promise_for_reserved_sources_and_those_of_the_validation_split(crops) -> None:
+    folder, records = crops
+    score = {
+        known.path: score
+        for known, score in zip(records, score_crops(sharpness_too, folder, records, SIZE_PX), strict=True)
+    }
+    of_label = {
+        label: sorted((known for known in records if known.label == label), key=lambda known: score[known.path])
+        for label in LABELS
+    }
+    # the reals of the reserved source score low, those of the validation split high
+    reserved = [replace(known, source="new", split="reserved") for of in of_label.values() for known in of[:30]]
+    known_ones = [replace(known, source="old", split="validation") for of in of_label.values() for known in of[30:]]
+    raw, calibration, both = calibrate(sharpness_too, folder, reserved + known_ones, SIZE_PX)
+    alone = calibrate(sharpness_too, folder, reserved, SIZE_PX)
+    assert raw == pytest.approx([score[known.path] for known in reserved])
+    assert calibration == alone[1]
+    assert both.fake > alone[2].fake
+    assert both.real == alone[2].real
+    assert "fake reserved and validation faces" in both.chosen_at
 
 
 def test_thresholds_keep_their_promise_under_every_condition_they_are_set_for(crops) -> None:
