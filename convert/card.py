@@ -74,7 +74,10 @@ def read_sources(path: Path) -> dict[str, Source]:
     """Read a csv with the columns source, kind and terms; raises DatasetError when it is none."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return {row["source"]: Source(row["kind"] or "", row["terms"] or "") for row in csv.DictReader(file)}
+            reader = csv.DictReader(file)
+            if not {"source", "kind", "terms"}.issubset(reader.fieldnames or ()):
+                raise KeyError
+            return {row["source"]: Source(row["kind"] or "", row["terms"] or "") for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise DatasetError(
             f"{path} cannot be read; wanted a csv in UTF-8 with the columns source, kind and terms"
@@ -130,18 +133,20 @@ thresholds above. {_chosen_by(run)} ms is from a crop's bytes to its scores, in 
 
 def _by_source(run: Run, reports: Sequence[dict[str, Any]], sources: Mapping[str, Source]) -> str:
     """Return one table of what it was trained on and how it does on each source."""
-    trained = _counts(run, "train")
+    trained = _trained_on(run)
     if not trained:
         return _UNKNOWN_DATA
-    rows, few = {}, []
+    rows, measured = {}, set[str]()
     for report in sorted(reports, key=lambda report: _ORDER.index(report["split"])):
         clean = report["results"]["clean"]
         for name, own in clean.items():
-            if name in rows or ", by group" in name or name.startswith("all") or name.endswith(" against all real"):
+            if name in rows or name == "all" or name.endswith((", by group", " against all real")):
                 continue
+            measured.add(name)
             if own["real"] + own["fake"] >= MIN_FACES:
                 rows[name] = _row(name, report, sources, trained)
-    few = sorted({*trained} - {*rows})
+    few = sorted(({*trained} & measured) - {*rows})
+    unmeasured = sorted({*trained} - measured)
     rows |= {
         f"all, {report['split']}": _row("all", report, sources, trained)
         for report in reports
@@ -149,20 +154,21 @@ def _by_source(run: Run, reports: Sequence[dict[str, Any]], sources: Mapping[str
     }
     head = ("source", "kind", "trained on, real / fake", "split", "measured, real / fake", "AUC", "found at 1 %")
     head += ("reals called fake", "fakes called real", "uncertain")
-    lines = [str(Table(head, list(rows.values())))] if rows else [_NOT_EVALUATED]
-    if rows:
-        lines += [_HOW_TO_READ]
-    if few:
-        listed = ", ".join(f"`{name}` ({trained[name]})" for name in few)
-        lines += [f"Trained on, with fewer than {MIN_FACES} faces to measure: {listed}."]
+    lines = [str(Table(head, list(rows.values()))), _HOW_TO_READ] if rows else [_NOT_EVALUATED]
+    if any(report["split"] == RESERVED for report in reports):
+        lines[-1] = f"{_STARRED} {lines[-1]}"
+    for words, names in ((f"with fewer than {MIN_FACES} faces to measure", few), ("not measured", unmeasured)):
+        if names:
+            lines.append(f"Trained on, {words}: {', '.join(f'`{name}` ({trained[name]})' for name in names)}.")
     return "\n\n".join(lines)
 
 
 _ORDER = (RESERVED, "test", "validation", "train")
 _NOT_EVALUATED = "`facetell evaluate` was not run on this model before it was exported."
+_STARRED = "Sources marked * were not trained on."
 _HOW_TO_READ = """\
-Sources marked * were not trained on; they chose the thresholds. *Found at 1 %* is the share of fakes that score above
-all but 1 % of the real faces. Fakes of a source without real faces are compared with all real faces of their split."""
+*Found at 1 %* is the share of fakes that score above all but 1 % of the real faces. Fakes of a source without real
+faces are compared with all real faces of their split."""
 
 
 def _row(name: str, report: dict[str, Any], sources: Mapping[str, Source], trained: Mapping[str, str]) -> list[str]:
@@ -179,17 +185,17 @@ def _row(name: str, report: dict[str, Any], sources: Mapping[str, Source], train
         report["split"],
         f"{own['real']} / {own['fake']}",
         auc,
-        *(_share(of) for of in (against["found_at_1"], own["real_called_fake"], own["fake_called_real"])),
+        *(_share(of) for of in (against.get("found_at_1"), own["real_called_fake"], own["fake_called_real"])),
         _share(own["uncertain"]),
     ]
 
 
-def _counts(run: Run, split: str) -> dict[str, str]:
+def _trained_on(run: Run) -> dict[str, str]:
     """Return 'real / fake' by source."""
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for key, number in run.pictures.items():
-        source, label, part = key.rsplit(" ", 2)
-        if part == split:
+        source, label, split = key.rsplit(" ", 2)
+        if split == "train":
             counts[source][label] = number
     return {source: f"{of.get('real', 0)} / {of.get('fake', 0)}" for source, of in sorted(counts.items())}
 
@@ -215,6 +221,7 @@ def _by_attribute(reports: Sequence[dict[str, Any]]) -> str:
         for report in known
         for attribute, by_value in report["attributes"].items()
         for value, m in by_value.items()
+        if m["real"] + m["fake"] >= MIN_FACES
     ]
     head = ("group", "", "split", "real / fake", "reals called fake", "fakes called real", "uncertain")
     return f"## Errors by group of people\n\n{Table(head, rows)}\n\n"
@@ -224,8 +231,8 @@ def _chosen_by(run: Run) -> str:
     if run.chosen_by == RESERVED:
         count = sum(number for key, number in run.pictures.items() if key.endswith(f" {RESERVED}"))
         return (
-            f"{count} face crops of sources that it was not trained on chose the calibration, the thresholds and, "
-            "where facetell trained it, the epoch."
+            f"{count} face crops of sources that it was not trained on chose the calibration and, where facetell "
+            "trained it, the epoch; together with this split they chose the thresholds."
         )
     return "This split chose the calibration, the thresholds and, where facetell trained it, the epoch, too."
 

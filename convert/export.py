@@ -39,7 +39,7 @@ from .explain import with_map
 from .foreign import load_foreign
 from .ladder import CALIBRATION_CROPS, RUNGS, build
 from .metadata import with_metadata
-from .tflite import convert, with_calibration
+from .tflite import convert
 from .verify import HERE, MAX_MEAN_DRIFT, Comparison, compare, find_places, keras_row, load_keras, measure
 
 Progress = Callable[[str], None]
@@ -148,9 +148,7 @@ class _Export:
         self.labels = np.array([record.is_fake for record in self.validation])
         self.places = find_places(pythons)
         progress("scoring with keras")
-        raw = self._raw(self.validation)
-        self.reference = self.run.calibration.apply(raw)
-        self.within_limits = not self.run.calibration.is_limited(raw)
+        self.reference = self.run.calibration.apply(self._raw(self.validation))
         self.deciding = deciding(records)
         self.comparisons = [keras_row(self.reference, self.labels, subject.size_bytes)]
         self.manifest = self._manifest()
@@ -164,8 +162,6 @@ class _Export:
         self.progress("converting to float32 and float16")
         keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
         model, calibration = self.subject.model, self.run.calibration
-        if self.within_limits:
-            model, calibration = with_calibration(model, calibration)
         files = convert(model)
         for precision, content in files.items():
             self._add(precision, content, calibration)
@@ -189,7 +185,7 @@ class _Export:
         return score_crops(self.subject.model.predict_on_batch, self.crops, records, self.run.input_size_px)
 
     def _error_rates(self) -> list[dict[str, Any]]:
-        """Return the error rates of other thresholds on the faces that chose the bundle's."""
+        """Return the error rates of other thresholds on the faces that chose the calibration."""
         p_fake = self.run.calibration.apply(self._raw(self.deciding))
         return [asdict(rate) for rate in error_rates(p_fake, np.array([record.is_fake for record in self.deciding]))]
 

@@ -9,12 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ..edge.calibration import Calibration
 from ..edge.runtime import silent_stderr
 
 FLOAT_PRECISIONS = ("float32", "float16")
-
-_BEHIND_SCORES = ("Activation", "Log", "Sum", "Exp")  # what pipeline.backbones.any_kind is made of, and the sigmoid
 
 
 def convert(model: keras.Model, precisions: Sequence[str] = FLOAT_PRECISIONS) -> dict[str, bytes]:
@@ -36,33 +33,21 @@ def convert(model: keras.Model, precisions: Sequence[str] = FLOAT_PRECISIONS) ->
         return {precision: _converter(folder, precision).convert() for precision in precisions}
 
 
-def with_calibration(model: Any, calibration: Calibration) -> tuple[Any, Calibration]:
-    """Return the model with its calibration inside, and the one that is then left to be applied.
-
-    A network that ends in the sigmoid of a dense layer takes it into that layer's weights; any other is left as it is,
-    and so is a temperature where there are several scores, as it would change what they come to together.
-    """
-    head = dense_head(model)
-    if head is None or (head.units > 1 and calibration.temperature != 1):
-        return model, calibration
-    kernel, bias = head.get_weights()
-    calibrated = keras.models.clone_model(model)
-    calibrated.set_weights(model.get_weights())
-    calibrated.get_layer(head.name).set_weights(
-        [kernel / calibration.temperature, bias / calibration.temperature + calibration.bias]
-    )
-    return calibrated, Calibration()
-
-
 def dense_head(model: Any) -> Any:
-    """Return the dense layer of whose output, or outputs together, a model gives the sigmoid; None if there is none."""
-    steps = model.operations
-    last = steps[-1]
-    head: Any = next((step for step in reversed(steps) if type(step).__name__ not in _BEHIND_SCORES), None)
-    is_dense = isinstance(head, keras.layers.Dense) and head.use_bias and (head.units == 1 or head is not last)
-    ends_in_sigmoid = getattr(last, "activation", None) is keras.activations.sigmoid
-    is_head = is_dense and ends_in_sigmoid and (head is last or head.activation is keras.activations.linear)
-    return head if is_head else None
+    """Return the dense layer a model ends in, with the sigmoid of its one score, or of all kinds' together, or None.
+
+    The latter are taken together as pipeline.backbones.any_kind does it.
+    """
+    steps = [step for step in model.operations if not isinstance(step, keras.layers.InputLayer)]
+    kinds = [type(step).__name__ for step in steps]
+    ends_in_sigmoid = getattr(steps[-1], "activation", None) is keras.activations.sigmoid
+    for behind in ([], ["Activation"], ["Exp", "Sum", "Log", "Activation"]):
+        head: Any = steps[-1 - len(behind)] if len(steps) > len(behind) else None
+        if ends_in_sigmoid and isinstance(head, keras.layers.Dense) and kinds[len(steps) - len(behind) :] == behind:
+            is_one = head.units == 1 or len(behind) > 1
+            is_linear = not behind or head.activation is keras.activations.linear
+            return head if head.use_bias and is_one and is_linear else None
+    return None
 
 
 def _converter(folder: str, precision: str) -> Any:

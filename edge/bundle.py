@@ -14,7 +14,7 @@ from typing import IO
 from .calibration import Calibration, ErrorRate, Thresholds
 from .errors import ModelError
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "model.json"
 FACE_DETECTOR = "face_detector.tflite"
 EXPLAIN = "explain.tflite"
@@ -118,7 +118,7 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
     try:
         if manifest["format"] in range(1, FORMAT):
             raise ModelError(
-                f"{path} has the older bundle format {manifest['format']}; export it again with: facetell export"
+                f"{path} has the bundle format {manifest['format']} of an earlier facetell; train and export it again"
             )
         if manifest["format"] != FORMAT:
             raise ModelError(

@@ -27,6 +27,7 @@ MAX_SHEET_FACES = 20
 """More would make a picture that no JPEG holds."""
 
 _FULL_EVIDENCE = 20.0  # log-odds at which a place is painted as strongly as any
+_LARGEST_EVIDENCE = 1e3  # a network that is sure beyond all measure gives infinity
 _OPACITY = 0.7
 _PANEL_PX = 448
 _GAP_PX = 8
@@ -60,12 +61,10 @@ class Explainer:
         """Return the log-odds of a fake that each place of a (S, S, 3) uint8 RGB crop of the input size adds, (h, w).
 
         Their mean is the crop's score before the sigmoid (class activation mapping, Zhou et al. 2016,
-        arXiv:1512.04150). Raises ModelError when the bundle is of an older facetell.
+        arXiv:1512.04150).
         """
-        (evidence,) = (output[0] for output in self._model.run(crop[np.newaxis]) if output.ndim == 4)
-        if evidence.shape[-1] != 1:
-            raise ModelError(f"{EXPLAIN} is of an older facetell; export the run again")
-        return evidence[..., 0]
+        (evidence,) = (output[0, ..., 0] for output in self._model.run(crop[np.newaxis]) if output.ndim == 4)
+        return np.clip(evidence, -_LARGEST_EVIDENCE, _LARGEST_EVIDENCE)
 
     def sheet_of(self, path: Path) -> np.ndarray:
         """Return the sheet of a picture file as scan_file sees it; raises ImageError where no face is scored."""

@@ -116,7 +116,7 @@ def select(records: Iterable[Record], split: str) -> list[Record]:
 
 
 def deciding(records: Sequence[Record]) -> list[Record]:
-    """Return the records that choose epoch, calibration and thresholds: the reserved ones, else the validation split.
+    """Return the records that choose epoch and calibration: the reserved ones, or else the validation split.
 
     Raises DatasetError when they lack real or fake pictures.
     """

@@ -36,7 +36,7 @@ class Run:
     calibration: Calibration
     thresholds: Thresholds
     validation_auc: float
-    """Of the pictures that chose epoch, calibration and thresholds (chosen_by)."""
+    """Of the pictures that chose epoch and calibration (chosen_by)."""
     pictures: dict[str, int]
     """'source label split' -> number of crops."""
     arguments: dict[str, Any]
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def chosen_by(self) -> str:
-        """The split of the pictures that chose epoch, calibration and thresholds: reserved or validation."""
+        """The split of the pictures that chose epoch and calibration: reserved or validation."""
         known = (key.rsplit(" ", 2) for key in self.pictures)
         return RESERVED if {label for _, label, split in known if split == RESERVED} == set(LABELS) else "validation"
 

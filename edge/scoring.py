@@ -11,7 +11,7 @@ from .calibration import Calibration, Thresholds, choose_thresholds, fit_calibra
 from .conditions import CONDITIONS, THRESHOLD_CONDITIONS
 from .crops import read_crop
 from .cut import centre
-from .manifest import Record, deciding
+from .manifest import RESERVED, Record, deciding
 
 _BATCH = 64
 
@@ -45,7 +45,8 @@ def calibrate(
     thresholds' promise, neither a reserved one nor one of the validation split.
     """
     decide = deciding(records)
-    chosen = decide + [record for record in records if record.split == "validation" != decide[0].split]
+    has_reserved = decide[0].split == RESERVED
+    chosen = decide + [record for record in records if has_reserved and record.split == "validation"]
     labels = np.array([record.is_fake for record in chosen])
     raw = {name: score_crops(predict, crops, chosen, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
     clean = raw["clean"][: len(decide)]

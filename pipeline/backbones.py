@@ -214,7 +214,7 @@ def _load_weights(backbone: keras.Model, name: str, weights: str) -> None:
                 raise DatasetError(f"the weights file {weights} does not exist; wanted a file, imagenet or none")
             if weights.endswith(".keras"):
                 backbone.set_weights(load_model(Path(weights)).get_layer(BACKBONE_LAYER).get_weights())
-            elif weights.endswith(".pth"):
+            elif BACKBONES[name].imagenet == "file" and weights.endswith(".pth"):
                 load_pytorch(backbone, Path(weights))
             else:
                 backbone.load_weights(weights)

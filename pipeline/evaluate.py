@@ -42,7 +42,7 @@ PLOTS = {
 FILES = {REPORT_JSON, PAGE, TABLES, *PLOTS}
 
 UNKNOWN = "unknown"
-"""The value of an attribute of a picture of which nothing is said."""
+"""The value of an attribute of a picture about which nothing is known."""
 
 _WORST = 12
 _HOW_TO_READ = (
@@ -90,7 +90,7 @@ def evaluate(
     """Score one split of the run's crops, or of others; write report.json, .html and .md, scores.csv and pictures.
 
     split is test when it is not given, or validation where nothing tests; output is run_folder/evaluation-SPLIT.
-    attributes is a csv of read_attributes.
+    attributes is a csv as read_attributes takes it.
 
     Raises DatasetError when the split is empty or was changed since the training, when other crops were cut otherwise
     than the run's, or when output holds something else. Others need an output of their own.
@@ -167,24 +167,27 @@ def default_folder(run_folder: Path, split: str) -> Path:
 def read_attributes(path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
     """Return the values (N,) of each column besides sha256 in a csv of pictures, or UNKNOWN of those not in it.
 
-    Raises DatasetError when it cannot be read or holds none of the pictures.
+    Raises DatasetError when it cannot be read, has no other column, or holds none of the pictures.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = {row["sha256"]: row for row in csv.DictReader(file)}
+            reader = csv.DictReader(file)
+            names = [name for name in reader.fieldnames or () if name != "sha256"]
+            rows = {row["sha256"]: row for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise DatasetError(f"{path} cannot be read; wanted a csv in UTF-8 with the column sha256") from error
+    if not names:
+        raise DatasetError(f"{path} has no column but sha256; wanted one for each attribute, such as age")
     known = [rows.get(record.sha256, {}) for record in records]
     if not any(known):
         raise DatasetError(f"{path} has none of the pictures that are evaluated; its sha256 are those of manifest.csv")
-    names = [name for name in next(iter(rows.values())) if name and name != "sha256"]
     return {name: np.array([row.get(name) or UNKNOWN for row in known]) for name in names}
 
 
 def _tables(report: Report) -> str:
     """Return the report in Markdown: all sets on clean faces, all faces together under the other conditions."""
     results = {
-        title: {name: of for name, of in by_set.items() if title == "clean" or name.startswith("all")}
+        title: {name: of for name, of in by_set.items() if title == "clean" or name in ("all", f"all{BY_GROUP}")}
         for title, by_set in report.titled().items()
     }
     thresholds = report.thresholds
@@ -225,7 +228,7 @@ def _write_page(path: Path, report: Report, curves: Path, command: str) -> None:
     ]
     if report.attributes:
         by_attribute = metrics_table(report.attributes, kind="attribute", of="value")
-        sections.append(Section("By what else is known of the pictures", table=by_attribute))
+        sections.append(Section("By other attributes", table=by_attribute))
     write_page(path, f"Evaluation of {report.run}", lead, facts, sections, command)
 
 

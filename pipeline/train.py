@@ -89,8 +89,8 @@ def train(
 ) -> Run:
     """Train a detector on the train split of a crops folder and write the run's folder.
 
-    The best epoch at full size by AUC, its kinds of fakes scaled, becomes model.keras; run.json has the calibration and
-    thresholds. Epoch, calibration and thresholds are chosen by the reserved pictures, or else the validation split.
+    The best epoch at full size by AUC, its kinds of fakes scaled and calibrated, becomes model.keras; run.json has the
+    thresholds. The reserved pictures choose epoch and calibration, or else the validation split; both choose thresholds.
 
     A killed training goes on from its last whole epoch when it is called again with the same settings. A finished one
     is returned as it is. The callbacks get the epochs done, or the last one's row, and their number.
@@ -277,10 +277,10 @@ def _finish(
     h5: bool,
 ) -> Run:
     """Scale and calibrate the best model, draw the curves and write run.json."""
-    model = load_model(output / _CHECKPOINTS / _BEST)
     crop_settings = read_crop_settings(crops)
     known = without_sources(records, settings.leave_out)
     validation, size_px = deciding(known), crop_settings.input_size_px
+    model = detector(load_model(output / _CHECKPOINTS / _BEST), size_px)
     kinds = kinds_of_fakes(select(known, "train"), settings.self_blend_share)
     scale_kinds(model, kinds, crops, select(known, "validation"), size_px)
     temper_kinds(model, crops, validation, size_px)

@@ -45,6 +45,7 @@ def test_the_card_names_what_it_was_trained_on_and_the_terms(card: str, manifest
     (trained_on,) = manifest["trained_on"]
     assert trained_on.startswith("raw (")
     assert "Trained on, with fewer than 20 faces to measure: `raw` (" in card
+    assert "Sources marked *" not in card
     assert "Two portraits, turned." in card
     assert "License of the model: for tests." in card
 
@@ -70,11 +71,13 @@ TEST = report(
     gan=numbers(0, 25),
     rare=numbers(0, 19),
     gan_against_all_real=numbers(100, 25, auc=0.9, found_at_1=0.5),
+    allsorts=numbers(30, 30),
     all=numbers(100, 64),
 )
 RESERVED = report("reserved", webcams=numbers(40, 0), all=numbers(40, 0))
 VALIDATION = report("validation", swaps=numbers(90, 90, auc=0.7), clips=numbers(50, 50), all=numbers(140, 140))
 TRAINED = {"swaps real train": 300, "swaps fake train": 200, "rare fake train": 8, "webcams real reserved": 40}
+TRAINED |= {"elsewhere real train": 70}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,10 @@ TRAINED = {"swaps real train": 300, "swaps fake train": 200, "rare fake train": 
         "| `clips` |  |  | validation | 50 / 50 | 0.800 (0.750-0.850) | 40.0% | 1.0% | 2.0% | 30.0% |",
         "| all |  |  | test | 100 / 64 | 0.800 (0.750-0.850) | 40.0% | 1.0% | 2.0% | 30.0% |",
         "| all* |  |  | reserved | 40 / 0 | - | - | 1.0% | - | 30.0% |",
+        "| `allsorts` |  |  | test | 30 / 30 |",
+        "Sources marked * were not trained on.",
         "fewer than 20 faces to measure: `rare` (0 / 8).",
+        "Trained on, not measured: `elsewhere` (70 / 0).",
         "- MIT: `rare`, `swaps`\n",
         "How errors are spread over ages, skin tones and sexes was not measured.",
     ],
@@ -102,14 +108,17 @@ def test_one_table_says_how_each_source_does(manifest: dict, run: Path, row: str
 
 
 def test_errors_by_group_of_people_are_told_where_they_are_known(manifest: dict, run: Path) -> None:
-    of_ages = TEST | {"attributes": {"age": {"under 18": numbers(10, 0), "60 and more": numbers(20, 5)}}}
+    of_ages = TEST | {
+        "attributes": {"age": {"under 18": numbers(30, 0), "60 and more": numbers(20, 5), "unknown": numbers(9, 9)}}
+    }
     card = model_card(manifest, Run.read(run), [of_ages], [], CardSettings("tiny"))
-    assert "| age | under 18 | test | 10 / 0 | 1.0% | - | 30.0% |" in card
+    assert "| age | under 18 | test | 30 / 0 | 1.0% | - | 30.0% |" in card
+    assert "| age | unknown |" not in card
     assert "| age | 60 and more | test | 20 / 5 | 1.0% | 2.0% | 30.0% |" in card
     assert "was not measured" not in card
 
 
-@pytest.mark.parametrize("content", [b"source,kind\na,b\n", b"\xff\xfe", None])
+@pytest.mark.parametrize("content", [b"source,kind\na,b\n", b"source,kind\n", b"\xff\xfe", None])
 def test_a_list_of_sources_that_is_none_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "sources.csv"
     if content:
@@ -129,6 +138,7 @@ def test_the_card_says_where_the_thresholds_come_from(card: str, manifest: dict,
     reserved = replace(known, pictures=known.pictures | {"new real reserved": 30, "new fake reserved": 12})
     made = model_card(manifest, reserved, [], [], CardSettings("tiny"))
     assert "42 face crops of sources that it was not trained on chose the calibration" in made
+    assert "together with this split they chose the thresholds" in made
     assert "This split chose" not in made
 
 

@@ -152,25 +152,22 @@ def test_the_same_fine_tune_gives_the_same_bytes(mobilenet_v3: bytes) -> None:
 
 @pytest.fixture(scope="session")
 def three_scores() -> bytes:
-    """A network whose head has three scores, of which the highest counts, as training with three kinds of fakes has."""
+    """A network whose head has three scores that all count, as training with three kinds of fakes has."""
     keras.utils.set_random_seed(0)
     image = keras.Input((SIZE_PX, SIZE_PX, 3))
     features = keras.layers.Conv2D(8, 16, strides=16, activation="relu")(keras.layers.Rescaling(1 / 16, -8)(image))
     features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(400, 3, activation="relu")(features))
     head = keras.layers.Dense(3)
-    scores = keras.layers.Reshape((1, 3, 1))(head(features))
-    head.set_weights([head.get_weights()[0], np.array([-0.08, 0, 0.25])])  # now one is the highest, now another
-    highest = keras.layers.Flatten()(keras.layers.MaxPooling2D((1, 3))(scores))
-    return convert(keras.Model(image, keras.layers.Activation("sigmoid")(highest)), ["float32"])["float32"]
+    of_any = any_kind(head(features))
+    return convert(keras.Model(image, keras.layers.Activation("sigmoid")(of_any)), ["float32"])["float32"]
 
 
-def test_of_several_scores_the_highest_counts_in_8_bits_too(three_scores: bytes) -> None:
+def test_several_scores_count_in_8_bits_too(three_scores: bytes) -> None:
     graph, images = quantised(three_scores), pictures(8, seed=1)
     assert {step.kind for step in graph.operations if step.int8} == {"CONV_2D"}
     _, logits = Simulation(graph).run(np.stack(images).astype(np.float32), rounded=False)
-    highest = logits.numpy().max(axis=1)
-    assert len(set(logits.numpy().argmax(axis=1))) > 1
-    assert 1 / (1 + np.exp(-highest)) == pytest.approx(scores(three_scores, images), abs=1e-3)
+    of_any = np.logaddexp.reduce(logits.numpy(), axis=1)
+    assert 1 / (1 + np.exp(-of_any)) == pytest.approx(scores(three_scores, images), abs=1e-3)
     for runtime in installed_runtimes():
         drift = np.abs(scores(int8_file(graph), images, runtime) - scores(three_scores, images, runtime))
         assert drift.mean() < 0.02, runtime

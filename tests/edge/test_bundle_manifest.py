@@ -26,8 +26,8 @@ DELETED = object()
         ),
         *(((key,), 5) for key in ("input", "face", "files", "thresholds")),
         *(((key,), None) for key in ("input", "face", "files", "thresholds")),
-        (("format",), 3),
-        (("format",), "2"),
+        (("format",), 4),
+        (("format",), "3"),
         (("files",), {}),
         (("files",), []),
         (("files",), {"float64": {}}),
@@ -87,7 +87,7 @@ def test_a_manifest_that_cannot_be_is_refused(
 
 @pytest.mark.parametrize(
     ("format", "said"),
-    [(1, "older bundle format 1; export it again with: facetell export"), (3, "reads 2; upgrade facetell")],
+    [(2, "bundle format 2 of an earlier facetell; train and export it again"), (4, "reads 3; upgrade facetell")],
 )
 def test_another_format_says_what_to_do(format: int, said: str, bundle_copy: Path, manifest: dict[str, Any]) -> None:
     (bundle_copy / MANIFEST).write_text(json.dumps(manifest | {"format": format}))

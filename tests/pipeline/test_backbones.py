@@ -10,8 +10,6 @@ pytest.importorskip("tensorflow")
 import keras
 import tensorflow as tf
 
-from facetell.convert.tflite import with_calibration
-from facetell.edge.calibration import Calibration
 from facetell.edge.errors import DatasetError
 from facetell.pipeline.backbones import (
     BACKBONE_LAYER,
@@ -120,7 +118,8 @@ def test_the_means_in_imagenets_weights_are_not_taken_off_twice(tmp_path: Path) 
     other.save_weights(tmp_path / "imagenet.weights.h5")
     model: Any = detector(build_network(str(tmp_path / "imagenet.weights.h5"), "efficientnet_b0"), SIZE_PX)
     model.save(tmp_path / "model.keras")
-    clone, _ = with_calibration(model, Calibration(1.0, 0.0))
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
     images = pixels(2)
     for same in (load_model(tmp_path / "model.keras"), clone):
         assert same.predict_on_batch(images) == pytest.approx(model.predict_on_batch(images), abs=1e-6)
@@ -209,20 +208,3 @@ def test_scores_beyond_all_measure_are_a_probability(score: float) -> None:
     head = network.get_layer(HEAD_LAYER)
     head.set_weights([np.zeros(head.kernel.shape), np.full(3, score)])
     assert detector(network, SIZE_PX).predict_on_batch(pixels(1)) == pytest.approx(float(score > 0))
-
-
-@pytest.mark.parametrize(
-    ("kinds", "calibration", "left"),
-    [
-        (1, Calibration(1.7, -0.4), Calibration()),
-        (3, Calibration(1.0, -0.4), Calibration()),
-        (3, Calibration(1.7, -0.4), Calibration(1.7, -0.4)),
-    ],
-)
-def test_a_calibration_goes_into_the_heads_weights(kinds: int, calibration: Calibration, left: Calibration) -> None:
-    model: Any = detector(build_network("none", "cnn", kinds=kinds), SIZE_PX)
-    calibrated, not_inside = with_calibration(model, calibration)
-    assert not_inside == left
-    images = pixels(4)
-    wanted = calibration.apply(model.predict_on_batch(images))
-    assert left.apply(calibrated.predict_on_batch(images)) == pytest.approx(wanted, abs=1e-6)

@@ -153,6 +153,7 @@ def test_what_is_known_of_the_pictures_is_measured_apart(tmp_path: Path, run: Pa
         ("sha256,age\n00,3\n", "none of the pictures"),
         ("sha256,age\n", "none of the pictures"),
         ("path,age\na.png,3\n", "with the column sha256"),
+        ("sha256\n00\n", "no column but sha256"),
     ],
 )
 def test_attributes_of_no_picture_are_refused(
