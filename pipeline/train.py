@@ -90,7 +90,8 @@ def train(
     """Train a detector on the train split of a crops folder and write the run's folder.
 
     The best epoch at full size by AUC, its kinds of fakes scaled and calibrated, becomes model.keras; run.json has the
-    thresholds. The reserved pictures choose epoch and calibration, or else the validation split; both choose thresholds.
+    thresholds. The reserved pictures choose epoch and calibration, or else the validation split; both choose the
+    thresholds.
 
     A killed training goes on from its last whole epoch when it is called again with the same settings. A finished one
     is returned as it is. The callbacks get the epochs done, or the last one's row, and their number.

@@ -26,6 +26,7 @@ from facetell.convert.tflite import convert
 from facetell.edge.bundle import Bundle
 from facetell.edge.errors import ModelError
 from facetell.edge.runtime import TFLiteModel, installed_runtimes
+from facetell.pipeline.backbones import any_kind
 
 SIZE_PX = 96
 APPLICATIONS: dict[str, tuple[Callable[..., keras.Model], keras.layers.Layer]] = {

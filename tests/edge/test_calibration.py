@@ -136,21 +136,6 @@ def test_logit(p: float, value: float) -> None:
     assert logit(np.array(p)) == pytest.approx(value)
 
 
-@pytest.mark.parametrize(
-    ("calibration", "raw", "limited"),
-    [
-        (Calibration(temperature=3), [0.0003, 0.9997], False),  # far from the limit
-        (Calibration(), [0, 1], False),
-        (Calibration(temperature=3), [0, 1], False),  # .990 instead of 1
-        (Calibration(temperature=4), [0.5, 1], True),  # .969 instead of 1
-        (Calibration(temperature=4), [0, 0.5], True),
-        (Calibration(bias=-11), [1], True),
-    ],
-)
-def test_whether_the_limit_of_logits_shows(calibration: Calibration, raw: list[float], limited: bool) -> None:
-    assert calibration.is_limited(np.array(raw)) is limited
-
-
 # Verdicts
 
 
