@@ -192,14 +192,14 @@ def test_no_source_breaks_the_stated_shares(spread: float, levels: int | None, s
         (np.full(100, 0.1), np.full(100, 0.9), 0.5, 0.5),  # nobody near the middle
         (np.full(100, 0.1), np.full(100, 0.3), 0.299, 0.5),  # fakes that look real
         (np.full(100, 0.7), np.full(100, 0.9), 0.5, 0.701),  # real ones that look fake
-        (np.linspace(0.01, 1, 100), np.full(100, 0.9), 0.5, 0.981),  # two of the hundred are 2 %
+        (np.linspace(0.01, 1, 100), np.full(100, 0.9), 0.5, 0.951),  # five of the hundred are 5 %
         (np.full(100, 0.1), np.linspace(0.01, 1, 100), 0.159, 0.5),  # fifteen of the hundred are 15 %
         (np.full(19, 0.7), np.full(19, 0.3), 0.5, 0.5),  # too few to have a say
         (np.full(20, 0.7), np.full(20, 0.3), 0.299, 0.701),  # just enough
         (np.full(100, 0.7), np.array([]), 0.5, 0.701),  # a source of one label
-        (1 - np.geomspace(1e-4, 1e-2, 100), np.array([]), 0.5, 0.9998927),  # sure of everything: in reach
-        (np.repeat([0.7, np.nextafter(0.7, 1)], [98, 2]), np.array([]), 0.5, 0.701),  # no room between them
-        (np.repeat([0.6, 0.9], [98, 2]), np.array([]), 0.5, 0.601),  # as much room as there is would shut fakes out
+        (1 - np.geomspace(1e-4, 1e-2, 100), np.array([]), 0.5, 0.9998767),  # sure of everything: in reach
+        (np.repeat([0.7, np.nextafter(0.7, 1)], [95, 5]), np.array([]), 0.5, 0.701),  # no room between them
+        (np.repeat([0.6, 0.9], [95, 5]), np.array([]), 0.5, 0.601),  # as much room as there is would shut fakes out
         (np.ones(100), np.zeros(100), -0.001, 1.001),  # sure and wrong: nothing is called anything
     ],
 )
