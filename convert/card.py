@@ -213,6 +213,7 @@ def _terms(run: Run, sources: Mapping[str, Source]) -> str:
 def _by_attribute(reports: Sequence[dict[str, Any]]) -> str:
     """Return a section on how errors are spread over people, of the evaluations that know something of them."""
     known = [report for report in reports if report.get("attributes")]
+    known = [report for report in known if report["split"] in (RESERVED, "test")] or known
     if not known:
         return "How errors are spread over ages, skin tones and sexes was not measured.\n\n"
     rows = [
