@@ -90,8 +90,9 @@ def read_pytorch(path: Path) -> dict[str, np.ndarray]:
     reader = _Reader(file)
     tensors = reader.load()
     for key in pickle.load(file):
+        storage = reader.storages[key]
         file.read(8)  # the length, which the reader knows
-        file.readinto(reader.storages[key])
+        storage[:] = np.frombuffer(file.read(storage.nbytes), storage.dtype)
     return {name: np.array(tensor) for name, tensor in tensors.items()}
 
 
