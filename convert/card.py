@@ -222,7 +222,7 @@ def _by_attribute(reports: Sequence[dict[str, Any]]) -> str:
         for report in known
         for attribute, by_value in report["attributes"].items()
         for value, m in by_value.items()
-        if m["real"] + m["fake"] >= MIN_FACES
+        if min(m["real"], m["fake"]) >= MIN_FACES
     ]
     head = ("group", "", "split", "real / fake", "reals called fake", "fakes called real", "uncertain")
     return f"## Errors by group of people\n\n{Table(head, rows)}\n\n"

@@ -109,12 +109,12 @@ def test_one_table_says_how_each_source_does(manifest: dict, run: Path, row: str
 
 def test_errors_by_group_of_people_are_told_where_they_are_known(manifest: dict, run: Path) -> None:
     of_ages = TEST | {
-        "attributes": {"age": {"under 18": numbers(30, 0), "60 and more": numbers(20, 5), "unknown": numbers(9, 9)}}
+        "attributes": {"age": {"under 18": numbers(30, 20), "60 and more": numbers(20, 40), "unknown": numbers(9, 9)}}
     }
     card = model_card(manifest, Run.read(run), [of_ages], [], CardSettings("tiny"))
-    assert "| age | under 18 | test | 30 / 0 | 1.0% | - | 30.0% |" in card
+    assert "| age | under 18 | test | 30 / 20 | 1.0% | 2.0% | 30.0% |" in card
     assert "| age | unknown |" not in card
-    assert "| age | 60 and more | test | 20 / 5 | 1.0% | 2.0% | 30.0% |" in card
+    assert "| age | 60 and more | test | 20 / 40 | 1.0% | 2.0% | 30.0% |" in card
     assert "was not measured" not in card
 
 
