@@ -48,7 +48,7 @@ def test_it_is_scanned_like_our_own(hobby_model: Path, crops: Path, tmp_path: Pa
     assert manifest["name"] == "deepfake_cnn"
     assert 1 <= len(manifest["metrics"]["int8_rungs"]) <= len(RUNGS)
     assert all(row["mean_drift"] < 1e-4 for row in manifest["metrics"]["float32"]["measured"])
-    assert "Not known: the model was trained elsewhere" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+    assert "not known: it was trained elsewhere" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
     bundle = load_bundle(tmp_path / "bundle")
     detector = Detector(bundle, pre_cropped=True)
     model = keras.saving.load_model(hobby_model)
