@@ -45,7 +45,7 @@ _LIMITS = """\
 - A verdict is evidence, not proof. Do not accuse, punish or publish on the strength of it alone.
 - Expect more errors on cameras, people and generators that are not listed above; a new kind of fake may look perfectly
   real to the model.
-- It judges faces alone: it cannot see a forged scene, a false caption or a cloned voice.
+- It judges only faces: it cannot see a forged scene, a false caption or a cloned voice.
 - Faces that are small, turned far away, covered, blurred or heavily filtered are hard to find and hard to judge."""
 
 

@@ -10,12 +10,12 @@ from .tflite import dense_head
 
 
 def with_map(model: Any) -> keras.Model | None:
-    """Return a detector that gives, beside p_fake (B, 1), the evidence for a fake by place, (B, h, w, 1).
+    """Return a detector that gives p_fake (B, 1) and the evidence for a fake by place, (B, h, w, 1).
 
     The head is a dense layer over the mean of a map, so it may as well be applied to every place of that map: the mean
     of the evidence is the head's score, exactly (class activation mapping, Zhou et al. 2016, arXiv:1512.04150). The
     evidence for several kinds is weighted by how likely each is, which is how far the log-odds of any kind follow it;
-    what is missing to these log-odds is spread over all places. None for a network whose head is anything else.
+    the remainder of these log-odds is spread over all places. None for a network whose head is anything else.
     """
     head = dense_head(model)
     features = head and _before_the_mean(model, head)

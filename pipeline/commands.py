@@ -237,7 +237,7 @@ def train(
 @click.option(
     "--attributes",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="CSV with the column sha256 and others, such as age: measure the pictures of each age on their own, too.",
+    help="CSV with the column sha256 and others, such as age: also measure the pictures of each age separately.",
 )
 def evaluate(
     run_folder: Path, split: str | None, crops: Path | None, output: Path | None, attributes: Path | None

@@ -70,7 +70,7 @@ class Report:
     confusion: dict[str, dict[str, int]]
     """Label -> verdict -> number of clean pictures, at the thresholds."""
     attributes: dict[str, dict[str, Metrics]]
-    """What is known of the pictures besides -> its value -> metrics of the clean pictures that have it."""
+    """Attribute -> its value -> metrics of the clean pictures that have it."""
 
     def titled(self) -> dict[str, dict[str, Metrics]]:
         """Return the results by condition, with the share that was found where it is not all."""
@@ -165,7 +165,7 @@ def default_folder(run_folder: Path, split: str) -> Path:
 
 
 def read_attributes(path: Path, records: Sequence[Record]) -> dict[str, np.ndarray]:
-    """Return the values (N,) of each column besides sha256 in a csv of pictures, or UNKNOWN of those not in it.
+    """Return the values (N,) of each column other than sha256 in a csv of pictures, UNKNOWN for pictures it lacks.
 
     Raises DatasetError when it cannot be read, has no other column, or holds none of the pictures.
     """

@@ -155,7 +155,7 @@ def test_the_card_tells_how_int8_was_made(card: str, manifest: dict) -> None:
         assert f"- {rung['rung']}: {'holds' if rung['holds'] else 'does not hold'}; on {rung['runtime']}" in card
 
 
-@pytest.mark.parametrize("limit", ["evidence, not proof", "faces alone", "not listed above"])
+@pytest.mark.parametrize("limit", ["evidence, not proof", "only faces", "not listed above"])
 def test_the_card_states_its_limits(card: str, limit: str) -> None:
     assert limit in card.partition("## Limits")[2].replace("\n  ", " ")
 
