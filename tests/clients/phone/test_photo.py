@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,16 @@ PICTURES = {
 }
 
 
-def in_python(name: str) -> str:
-    """Return the heading that Python's verdict on a sample has on the page."""
-    return HEADINGS[Detector(load_bundle()).scan_file(SAMPLES / name).verdict]
+def as_in_python(name: str) -> re.Pattern[str]:
+    """Match the heading of Python's verdict on a sample, float32 or int8: the page takes what is faster in a browser."""
+    detectors = [Detector(load_bundle(), precision=precision) for precision in ("float32", "int8")]
+    return re.compile("|".join(HEADINGS[detector.scan_file(SAMPLES / name).verdict] for detector in detectors))
 
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_photo_is_judged_as_in_python(page: Page, name: str) -> None:
     choose(page, SAMPLES / name)
-    expect(verdict(page).get_by_role("heading")).to_have_text(in_python(name), timeout=READY_MS)
+    expect(verdict(page).get_by_role("heading")).to_have_text(as_in_python(name), timeout=READY_MS)
     expect(page.locator("#photo-stage .box")).to_have_count(PICTURES[name])
 
 
@@ -221,7 +223,7 @@ def test_what_is_dropped_with_a_photo_is_said(page: Page) -> None:
 
 def test_a_sample_is_a_click_away(page: Page) -> None:
     page.get_by_role("button", name="a face swap").click()
-    heading = in_python("fake_hopper_with_astronauts_face.jpg")
+    heading = as_in_python("fake_hopper_with_astronauts_face.jpg")
     expect(verdict(page).get_by_role("heading")).to_have_text(heading, timeout=READY_MS)
 
 
