@@ -30,7 +30,7 @@ PICTURES = {
 
 
 def as_in_python(name: str) -> re.Pattern[str]:
-    """Match the heading of Python's verdict on a sample, float32 or int8: the page takes what is faster in a browser."""
+    """Match the heading of Python's verdict on a sample, float32 or int8: the page takes the faster one."""
     detectors = [Detector(load_bundle(), precision=precision) for precision in ("float32", "int8")]
     return re.compile("|".join(HEADINGS[detector.scan_file(SAMPLES / name).verdict] for detector in detectors))
 
