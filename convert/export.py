@@ -86,7 +86,7 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
     records = read_manifest(crops)
     validation = deciding(records)
     labels = np.array([record.is_fake for record in validation])
-    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, records, size_px)
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, records)
     if (validation_auc := float(roc_auc_score(labels, raw))) < 0.5:
         raise ModelError(
             f"{path} gives fakes lower scores than reals (AUC {validation_auc:.3f} on {len(labels)} crops); "
@@ -98,6 +98,7 @@ def from_keras(path: Path, crops: Path, *, pixel_range: str, positive: str, trus
         split_sha256=split_sha256(records),
         input_size_px=size_px,
         margin_ratio=cut.margin_ratio,
+        shown_ratio=cut.shown_ratio,
         min_face_px=cut.min_face_px,
         pre_cropped=cut.pre_cropped,
         calibration=calibration,
@@ -182,7 +183,7 @@ class _Export:
         return self.comparisons
 
     def _raw(self, records: Sequence[Record]) -> np.ndarray:
-        return score_crops(self.subject.model.predict_on_batch, self.crops, records, self.run.input_size_px)
+        return score_crops(self.subject.model.predict_on_batch, self.crops, records)
 
     def _error_rates(self) -> list[dict[str, Any]]:
         """Return the error rates of other thresholds on the faces that chose the calibration."""
@@ -271,6 +272,7 @@ class _Export:
                 "sha256": "",
                 "min_face_px": run.min_face_px,
                 "margin_ratio": run.margin_ratio,
+                "shown_ratio": run.shown_ratio,
                 "pre_cropped": run.pre_cropped,
             },
             "files": {},

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..edge.crops import read_crop
-from ..edge.cut import centre
+from ..edge.crops import CropSettings, judged, read_crop, read_crop_settings
+from ..edge.cut import closer
 from ..edge.manifest import Record
 from .finetune import fine_tune
 from .quantize import equalise, int8_file, prepare, set_ranges
@@ -56,25 +56,26 @@ def build(
     Raises ModelError when the network holds an operation that cannot be quantised.
     """
     graph = prepare(float32, rung.int8_below)
-    size_px = graph.tensors[graph.input].shape[1]
-    images = [centre(read_crop(crops, record), size_px) for record in calibration]
+    settings = read_crop_settings(crops)
+    images = [judged(read_crop(crops, record), record, settings) for record in calibration]
     values = observe(graph, images)
     equalise(graph, values)
     set_ranges(graph, observe(graph, images))
     if rung.fine_tuned:
         steps = max(1, min(FINE_TUNE_PICTURES, _MAX_PASSES * len(training)) // _BATCH)
-        graph = fine_tune(graph, _batches(crops, training, size_px), steps, progress)
+        graph = fine_tune(graph, _batches(crops, training, settings), steps, progress)
     return int8_file(graph)
 
 
-def _batches(crops: Path, records: Sequence[Record], size_px: int) -> Iterator[np.ndarray]:
+def _batches(crops: Path, records: Sequence[Record], settings: CropSettings) -> Iterator[np.ndarray]:
     """Yield batches (32, S, S, 3) float32 of training crops without end, each shifted within its rim or mirrored."""
-    rng = np.random.default_rng(0)
+    rng, size_px = np.random.default_rng(0), settings.input_size_px
     while True:
         images = []
         for index in rng.integers(0, len(records), _BATCH):
             image = read_crop(crops, records[index])
             top, left = rng.integers(0, image.shape[0] - size_px + 1, 2)
             image = image[top : top + size_px, left : left + size_px]
+            image = closer(image, records[index].room_ratio / settings.shown_ratio)
             images.append(image[:, ::-1] if rng.random() < 0.5 else image)
         yield np.stack(images).astype(np.float32)

@@ -207,7 +207,7 @@ def score_keras(
     model: Any, calibration: Calibration, crops: Path, records: Sequence[Record], size_px: int
 ) -> np.ndarray:
     """Return the calibrated p_fake (N,) of crops by a Keras model."""
-    return calibration.apply(score_crops(model.predict_on_batch, crops, records, size_px))
+    return calibration.apply(score_crops(model.predict_on_batch, crops, records))
 
 
 def score_bundle(

@@ -50,6 +50,7 @@ class Bundle:
     backbone: str
     input_size_px: int
     margin_ratio: float
+    shown_ratio: float
     min_face_px: float
     pre_cropped: bool
     """Trained on pictures that were face crops already: no face is looked for."""
@@ -134,6 +135,7 @@ def _load(path: Path, read: Callable[[str], bytes]) -> Bundle:
             backbone=str(manifest["backbone"]),
             input_size_px=int(_number(manifest["input"]["size"], 16, 4096)),
             margin_ratio=_number(manifest["face"]["margin_ratio"], 0.5, 10),
+            shown_ratio=_number(manifest["face"]["shown_ratio"], 0.5, 10),
             min_face_px=_number(manifest["face"]["min_face_px"], 1, 10_000),
             pre_cropped=manifest["face"].get("pre_cropped") is True,
             face_detector=_checked(path, read, manifest["face"]["file"], manifest["face"]["sha256"]),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .cut import cut_square
+from .cut import closer, cut_square
 from .faces import Square
 
 
@@ -46,15 +46,16 @@ _CLOSER_SHARE = 0.05
 _SAVED_AGAIN_QUALITY = 75
 
 
-def variations(image: np.ndarray, seen: np.ndarray, square: Square) -> list[np.ndarray]:
-    """Return four (S, S, 3) views that show a person the same as seen, the crop of a square of image; uint8 RGB.
+def variations(image: np.ndarray, seen: np.ndarray, square: Square, ratio: float) -> list[np.ndarray]:
+    """Return four (S, S, 3) uint8 RGB views that show a person the same as seen, the crop of a square of image, closer.
 
-    Mirrored, saved again as JPEG, and the two squares a twentieth smaller in the upper left and the lower right corner:
-    moved one way and the other, and nowhere beyond the square.
+    Mirrored, saved again as JPEG, and of the two squares a twentieth smaller in the upper left and the lower right
+    corner: moved one way and the other, and nowhere beyond the square. ratio is what closer was given for seen.
     """
     side_px = square.side_px * (1 - _CLOSER_SHARE)
     moved = []
     for centre_px in (side_px / 2, square.side_px - side_px / 2):
         x, y = square.place(np.array([centre_px, centre_px])).tolist()
-        moved.append(cut_square(image, Square(x, y, side_px, square.roll_degrees), size_px=seen.shape[0]))
+        crop = cut_square(image, Square(x, y, side_px, square.roll_degrees), size_px=seen.shape[0])
+        moved.append(closer(crop, ratio))
     return [np.ascontiguousarray(seen[:, ::-1]), jpeg(seen, _SAVED_AGAIN_QUALITY), *moved]

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+from .cut import centre, closer
 from .errors import DatasetError, ImageError
 from .images import read_image
 from .manifest import Record
 
 CROP_SETTINGS = "crop.json"
 MARGIN_RATIO = 1.5
-"""Side of the network's square over the longer side of the face box: hair, ears and some background, where swaps join
-and generators fail. In one run of 8 epochs, 1.5 instead of 1.0 raised the mean AUC on unseen sources from .61 to .70;
-other ratios are not measured."""
+"""Side of the square that is cut over the longer side of the face box: hair, ears and some background, where swaps join
+and generators fail. Training shows up to all of it."""
+
+SHOWN_RATIO = 1.3
+"""Side of what is judged, the enlarged centre of that square, over the longer side of the face box. Networks that were
+trained on more are most often right on unseen sources when they are shown 1.2 to 1.3 (docs/recipe.md)."""
 
 MIN_FACE_PX = 48.0
 """Longer side of the smallest face box that is judged: below it, more than 2 % of real faces are called fake
@@ -30,6 +34,7 @@ class CropSettings:
     input_size_px: int = 224
     """The network's input; stored crops are a seventh larger."""
     margin_ratio: float = MARGIN_RATIO
+    shown_ratio: float = SHOWN_RATIO
     min_face_px: float = MIN_FACE_PX
     faces: str = "largest"
     """largest or all."""
@@ -51,3 +56,8 @@ def read_crop(crops: Path, record: Record) -> np.ndarray:
         return read_image(crops / record.path)
     except ImageError as error:
         raise DatasetError(f"{crops / record.path}: {error}; make the crops again with: facetell crop") from error
+
+
+def judged(crop: np.ndarray, record: Record, settings: CropSettings) -> np.ndarray:
+    """Return what a network of this input judges of a stored crop, as a scan cuts it, (S, S, 3) uint8 RGB."""
+    return closer(centre(crop, settings.input_size_px), record.room_ratio / settings.shown_ratio)

@@ -17,18 +17,27 @@ def crop_face(
     *,
     size_px: int,
     margin_ratio: float,
+    shown_ratio: float = math.inf,
     roll_degrees: float = 0.0,
     surround_ratio: float = 1.0,
 ) -> np.ndarray:
     """Cut the square around a face box, turned upright, as (size_px, size_px, 3) uint8 RGB.
 
     The square is face_square's; corners that leave the picture are mirrored. surround_ratio > 1 returns that much more
-    around the same square: its centre is the crop of ratio 1, at the same pitch.
+    around the same square: its centre is the crop of ratio 1, at the same pitch. Where the square is more than
+    shown_ratio times the box's longer side, only that much of its centre is returned, enlarged.
 
     Pixels are averaged in whole blocks while two or more of them fall on one of the crop's, then sampled bilinearly.
     """
     square = face_square(image, box_xyxy, margin_ratio=margin_ratio, roll_degrees=roll_degrees)
-    return cut_square(image, replace(square, side_px=square.side_px * surround_ratio), size_px=size_px)
+    crop = cut_square(image, replace(square, side_px=square.side_px * surround_ratio), size_px=size_px)
+    return closer(crop, closeness(square, box_xyxy, shown_ratio))
+
+
+def closeness(square: Square, box_xyxy: Box, shown_ratio: float) -> float:
+    """Return what closer is given for a square around a face box of which shown_ratio times the box is to be seen."""
+    x_min, y_min, x_max, y_max = box_xyxy
+    return square.side_px / (shown_ratio * max(x_max - x_min, y_max - y_min, 1e-9))
 
 
 def face_square(image: np.ndarray, box_xyxy: Box, *, margin_ratio: float, roll_degrees: float = 0.0) -> Square:
@@ -49,6 +58,14 @@ def resize_face(image: np.ndarray, *, size_px: int) -> np.ndarray:
     """Resize the centre square of a picture that is a face crop already to (size_px, size_px, 3) uint8 RGB."""
     height, width = image.shape[:2]
     return crop_face(image, (0, 0, width, height), size_px=size_px, margin_ratio=1)
+
+
+def closer(crop: np.ndarray, ratio: float) -> np.ndarray:
+    """Enlarge the centre of a (S, S, 3) uint8 RGB crop, 1 / ratio of its side, to the whole; never shrink it."""
+    if ratio <= 1:
+        return crop
+    side_px = len(crop)
+    return cut_square(crop, Square(side_px / 2, side_px / 2, side_px / ratio, 0.0), size_px=side_px)
 
 
 def centre(crop: np.ndarray, size_px: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from .blazeface import BlazeFace
 from .bundle import Bundle
 from .calibration import Thresholds
 from .conditions import variations
-from .cut import centre, crop_face, face_square, resize_face, saved_size_px
+from .cut import centre, closeness, closer, crop_face, face_square, resize_face, saved_size_px
 from .errors import ImageError, ModelError
 from .faces import Box, Face, Square
 from .finder import HINT_SCORE, FaceFinder, is_sure
@@ -194,19 +194,30 @@ class Detector:
         crop = self.crop(image, box_xyxy, roll_degrees)
         views = [crop]
         if self._careful:
-            views += variations(image, crop, self.square(image, box_xyxy, roll_degrees))
+            square = self.square(image, box_xyxy, roll_degrees)
+            views += variations(image, crop, square, self._closeness(square, box_xyxy))
         return [round(self.score(view), 6) for view in views]
 
     def crop(self, image: np.ndarray, box_xyxy: Box, roll_degrees: float = 0.0) -> np.ndarray:
         """Return what is scored of a face in a (H, W, 3) uint8 RGB picture: (S, S, 3) uint8 RGB of the input size."""
         size = self.bundle.input_size_px
         if self._pre_cropped:
-            return centre(resize_face(image, size_px=saved_size_px(size)), size)
-        margin_ratio = self.bundle.margin_ratio
-        return crop_face(image, box_xyxy, size_px=size, margin_ratio=margin_ratio, roll_degrees=roll_degrees)
+            crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
+        else:
+            margin_ratio = self.bundle.margin_ratio
+            crop = crop_face(image, box_xyxy, size_px=size, margin_ratio=margin_ratio, roll_degrees=roll_degrees)
+        return closer(crop, self._closeness(self.square(image, box_xyxy), box_xyxy))
+
+    def _closeness(self, square: Square, box_xyxy: Box) -> float:
+        """Return what closer is given for the crop of a square around a face box."""
+        if self.bundle.pre_cropped:
+            return 1.0
+        if self._pre_cropped:
+            return self.bundle.margin_ratio / self.bundle.shown_ratio
+        return closeness(square, box_xyxy, self.bundle.shown_ratio)
 
     def square(self, image: np.ndarray, box_xyxy: Box, roll_degrees: float = 0.0) -> Square:
-        """Return the square of a (H, W, 3) picture that is scored of a face."""
+        """Return the square of a (H, W, 3) picture that is cut of a face."""
         if not self._pre_cropped:
             return face_square(image, box_xyxy, margin_ratio=self.bundle.margin_ratio, roll_degrees=roll_degrees)
         whole = face_square(image, box_xyxy, margin_ratio=1)

@@ -31,6 +31,7 @@ class Run:
     split_sha256: str
     input_size_px: int
     margin_ratio: float
+    shown_ratio: float
     min_face_px: float
     pre_cropped: bool
     calibration: Calibration
@@ -82,11 +83,10 @@ def check_split(run_folder: Path, records: Iterable[Record]) -> None:
 def check_cut(run: Run, crops: Path) -> None:
     """Raise DatasetError when crops were cut otherwise than those that a run was trained on."""
     cut = read_crop_settings(crops)
-    if (cut.input_size_px, cut.margin_ratio, cut.pre_cropped) != (run.input_size_px, run.margin_ratio, run.pre_cropped):
-        raise DatasetError(
-            f"{crops} was cut for {cut.input_size_px} px at {cut.margin_ratio} times the face box, the run wants "
-            f"{run.input_size_px} px at {run.margin_ratio} (or one is of pre-cropped pictures); run facetell crop again"
-        )
+    names = ("input_size_px", "margin_ratio", "shown_ratio", "pre_cropped")
+    if differing := [name for name in names if getattr(cut, name) != getattr(run, name)]:
+        had = ", ".join(f"{name} {getattr(cut, name)}, the run wants {getattr(run, name)}" for name in differing)
+        raise DatasetError(f"{crops} was cut otherwise: {had}; run facetell crop again")
 
 
 def _no_run(folder: Path) -> DatasetError:

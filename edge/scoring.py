@@ -9,8 +9,7 @@ import numpy as np
 
 from .calibration import Calibration, Thresholds, choose_thresholds, fit_calibration
 from .conditions import CONDITIONS, THRESHOLD_CONDITIONS
-from .crops import read_crop
-from .cut import centre
+from .crops import judged, read_crop, read_crop_settings
 from .manifest import RESERVED, Record, deciding
 
 _BATCH = 64
@@ -24,20 +23,19 @@ def score_crops(
     predict: Predict,
     crops: Path,
     records: Sequence[Record],
-    size_px: int,
     change: Callable[[np.ndarray], np.ndarray] = lambda image: image,
 ) -> np.ndarray:
-    """Return raw p_fake (N,) of the crops' centres, each after change((S, S, 3) uint8 RGB)."""
-    scores = []
+    """Return raw p_fake (N,) of what is judged of the crops, each after change((S, S, 3) uint8 RGB)."""
+    settings, scores = read_crop_settings(crops), []
     for start in range(0, len(records), _BATCH):
         chosen = records[start : start + _BATCH]
-        images = [change(centre(read_crop(crops, record), size_px)) for record in chosen]
+        images = [change(judged(read_crop(crops, record), record, settings)) for record in chosen]
         scores.append(predict(np.stack(images).astype(np.float32))[:, 0])
     return np.concatenate(scores)
 
 
 def calibrate(
-    predict: Predict, crops: Path, records: Sequence[Record], size_px: int, calibration: Calibration | None = None
+    predict: Predict, crops: Path, records: Sequence[Record], calibration: Calibration | None = None
 ) -> tuple[np.ndarray, Calibration, Thresholds]:
     """Return raw p_fake (N,) of the clean crops that decide, a calibration, and thresholds for THRESHOLD_CONDITIONS.
 
@@ -48,7 +46,7 @@ def calibrate(
     has_reserved = decide[0].split == RESERVED
     chosen = decide + [record for record in records if has_reserved and record.split == "validation"]
     labels = np.array([record.is_fake for record in chosen])
-    raw = {name: score_crops(predict, crops, chosen, size_px, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
+    raw = {name: score_crops(predict, crops, chosen, CONDITIONS[name]) for name in THRESHOLD_CONDITIONS}
     clean = raw["clean"][: len(decide)]
     calibration = calibration or fit_calibration(clean, labels[: len(decide)])
     p_fake = {name: calibration.apply(scores) for name, scores in raw.items()}

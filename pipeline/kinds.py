@@ -10,8 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from ..edge.crops import read_crop
-from ..edge.cut import centre
+from ..edge.crops import judged, read_crop, read_crop_settings
 from ..edge.manifest import Record
 from .backbones import HEAD_LAYER, kind_scores
 from .batches import SELF_BLEND, room
@@ -27,7 +26,7 @@ MAX_TEMPERATURE = 20.0
 _BATCH = 64
 
 
-def scale_kinds(detector: Any, kinds: Sequence[str], crops: Path, validation: Sequence[Record], size_px: int) -> None:
+def scale_kinds(detector: Any, kinds: Sequence[str], crops: Path, validation: Sequence[Record]) -> None:
     """Change the weights of a detector's head so that the scores of its kinds of fakes mean the same.
 
     Vector scaling (Guo et al. 2017, arXiv:1706.04599) on clean validation crops and, where SELF_BLEND is a kind,
@@ -40,7 +39,7 @@ def scale_kinds(detector: Any, kinds: Sequence[str], crops: Path, validation: Se
     known = [column for column, kind in enumerate(kinds) if (groups == kind).sum() >= MIN_FACES]
     if len(known) < 2:
         return
-    scores = _scores(kind_scores(detector, size_px), pictures, crops, size_px)
+    scores = _scores(detector, pictures, crops)
     is_fake = np.array([blend or record.is_fake for record, blend in pictures])
     used = ~is_fake | np.isin(groups, [kinds[column] for column in known])
     head = detector.get_layer(HEAD_LAYER)
@@ -50,14 +49,14 @@ def scale_kinds(detector: Any, kinds: Sequence[str], crops: Path, validation: Se
     head.set_weights([kernel * factor, bias * factor + offset])
 
 
-def temper_kinds(detector: Any, crops: Path, chosen: Sequence[Record], size_px: int) -> None:
+def temper_kinds(detector: Any, crops: Path, chosen: Sequence[Record]) -> None:
     """Calibrate p_fake on clean crops by changing the weights of a detector's head.
 
     A temperature divides the score of every kind (Guo et al. 2017, arXiv:1706.04599), and a bias is added to it (Platt
     1999). A high temperature makes several kinds that each fit somewhat count for more than one that fits best, which
     is how fakes of unknown sources look.
     """
-    scores = _scores(kind_scores(detector, size_px), [(record, False) for record in chosen], crops, size_px)
+    scores = _scores(detector, [(record, False) for record in chosen], crops)
     temperature, bias = fit_temperature(scores, np.array([record.is_fake for record in chosen]))
     head = detector.get_layer(HEAD_LAYER)
     kernel, offset = head.get_weights()
@@ -117,13 +116,16 @@ def _group(record: Record, blend: bool) -> str:
     return record.source if record.is_fake else f"{record.source}/real"  # names of sources hold no slash
 
 
-def _scores(network: Any, pictures: Sequence[tuple[Record, bool]], crops: Path, size_px: int) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    scores = []
+def _scores(detector: Any, pictures: Sequence[tuple[Record, bool]], crops: Path) -> np.ndarray:
+    """Return every kind's score (N, K) of pictures, those with True as self-blends."""
+    settings, rng, scores = read_crop_settings(crops), np.random.default_rng(0), []
+    network = kind_scores(detector, settings.input_size_px)
     for start in range(0, len(pictures), _BATCH):
         images = []
         for record, blend in pictures[start : start + _BATCH]:
             crop = read_crop(crops, record)
-            images.append(centre(self_blend(crop, size_px / room(record), rng) if blend else crop, size_px))
+            if blend:
+                crop = self_blend(crop, settings.input_size_px / room(record), rng)
+            images.append(judged(crop, record, settings))
         scores.append(network.predict_on_batch(np.stack(images).astype(np.float32)))
     return np.concatenate(scores).astype(np.float64)

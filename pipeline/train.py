@@ -138,7 +138,7 @@ def train(
         loss, accuracy = _fit_epoch(model, batches, lambda share, before=epoch: on_batch(before + share, epochs))
         duration_s = time.monotonic() - started
         used = at_size(shown_px)
-        p_fake = score_crops(used.predict_on_batch, crops, validation, size_px, partial(shrink, side_px=shown_px))
+        p_fake = score_crops(used.predict_on_batch, crops, validation, partial(shrink, side_px=shown_px))
         row = EpochRow(
             epoch=epoch + 1,
             phase="head" if epoch < settings.head_epochs else "whole",
@@ -283,10 +283,10 @@ def _finish(
     validation, size_px = deciding(known), crop_settings.input_size_px
     model = detector(load_model(output / _CHECKPOINTS / _BEST), size_px)
     kinds = kinds_of_fakes(select(known, "train"), settings.self_blend_share)
-    scale_kinds(model, kinds, crops, select(known, "validation"), size_px)
-    temper_kinds(model, crops, validation, size_px)
+    scale_kinds(model, kinds, crops, select(known, "validation"))
+    temper_kinds(model, crops, validation)
     _save(model.save, output / MODEL_FILE)
-    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, known, size_px, Calibration())
+    raw, calibration, thresholds = calibrate(model.predict_on_batch, crops, known, Calibration())
     if h5:
         _save(model.save_weights, output / H5_FILE)
     plot_history(history, output / CURVES)
@@ -296,6 +296,7 @@ def _finish(
         split_sha256=split_sha256(records),
         input_size_px=crop_settings.input_size_px,
         margin_ratio=crop_settings.margin_ratio,
+        shown_ratio=crop_settings.shown_ratio,
         min_face_px=crop_settings.min_face_px,
         pre_cropped=crop_settings.pre_cropped,
         calibration=calibration,

@@ -55,6 +55,7 @@ def test_the_manifest_is_true_of_its_files(exported: Path, run: Path) -> None:
         "sha256": hashlib.sha256(finder).hexdigest(),
         "min_face_px": 48,
         "margin_ratio": 1.5,
+        "shown_ratio": 1.3,
         "pre_cropped": False,
     }
     known = Run.read(run)
@@ -209,5 +210,5 @@ def test_crops_that_were_cut_otherwise_are_refused(tmp_path: Path, run: Path, cr
     settings = json.loads((other / "crop.json").read_text())
     settings["settings"]["margin_ratio"] = 1.3
     (other / "crop.json").write_text(json.dumps(settings))
-    with pytest.raises(DatasetError, match=r"at 1\.3 times the face box"):
+    with pytest.raises(DatasetError, match=r"margin_ratio 1\.3, the run wants 1\.5"):
         from_run(run, other)

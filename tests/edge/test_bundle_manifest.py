@@ -50,6 +50,7 @@ DELETED = object()
         (("face", "min_face_px"), "small"),
         (("face", "min_face_px"), 0),
         (("face", "margin_ratio"), {}),
+        (("face", "shown_ratio"), DELETED),
         (("input", "size"), "large"),
         (("input", "size"), None),
         (("thresholds",), {}),

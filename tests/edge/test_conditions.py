@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS, jpeg, rescale, variations
-from facetell.edge.cut import cut_square
+from facetell.edge.cut import closer, cut_square
 from facetell.edge.faces import Square
 
 from ..pictures import pattern
@@ -56,15 +56,18 @@ def test_rescale_to_half_averages_four_pixels() -> None:
     [Square(200, 180, 224), Square(112, 112, 224), Square(150.5, 99.25, 180.5), Square(200, 180, 224, -31.0)],
     ids=["inside", "corner", "odd", "turned"],
 )
-def test_variations_show_the_same_a_little_otherwise(square: Square) -> None:
+@pytest.mark.parametrize("ratio", [0.9, 1.15])
+def test_variations_show_the_same_a_little_otherwise(square: Square, ratio: float) -> None:
     image = cv2.GaussianBlur(pattern(4, 400), (0, 0), 3)
-    seen = cut_square(image, square, size_px=224)
-    mirrored, saved, upper_left, lower_right = variations(image, seen, square)
+    whole = cut_square(image, square, size_px=224)
+    seen = closer(whole, ratio)
+    mirrored, saved, upper_left, lower_right = variations(image, seen, square, ratio)
     assert np.array_equal(mirrored, seen[:, ::-1])
     assert np.array_equal(saved, jpeg(seen, 75))
-    # What they show stands in the crop, from its corner on.
+    # What they show stands in the square, from its corner on.
     for view, corner in ((upper_left, 0), (lower_right, round(0.05 * 224))):
-        part = cut_square(seen, Square(corner + 0.475 * 224, corner + 0.475 * 224, 0.95 * 224), size_px=224)
+        part = cut_square(whole, Square(corner + 0.475 * 224, corner + 0.475 * 224, 0.95 * 224), size_px=224)
+        part = closer(part, ratio)
         assert np.abs(view[8:-8, 8:-8].astype(int) - part[8:-8, 8:-8]).mean() < 2
         assert np.abs(view.astype(int) - seen).mean() > 4
     assert all(view.shape == (224, 224, 3) for view in (mirrored, saved, upper_left, lower_right))

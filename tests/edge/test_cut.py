@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from facetell.edge.cut import centre, crop_face, face_square, resize_face, saved_size_px
-from facetell.edge.faces import Square
+from facetell.edge.cut import centre, closer, crop_face, cut_square, face_square, resize_face, saved_size_px
+from facetell.edge.faces import Box, Square
 
 from ..pictures import turned
 
@@ -245,3 +246,42 @@ def test_centre() -> None:
     image = noise(256, 256)
     assert (centre(image, 224) == image[16:240, 16:240]).all()
     assert centre(image, 256) is image or (centre(image, 256) == image).all()
+
+
+# Closer to the middle
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.8, 1.0])
+def test_what_is_small_enough_is_left_as_it_is(ratio: float) -> None:
+    image = noise(64, 64)
+    assert closer(image, ratio) is image
+
+
+@pytest.mark.parametrize("ratio", [1.1, 1.5, 3.0])
+def test_closer_shows_the_middle_enlarged(ratio: float) -> None:
+    seen, whole = closer(gradient(64, 64), ratio)[32].astype(float), gradient(64, 64)[32].astype(float)
+    assert seen.shape == (64, 3)
+    middle = (64 - 1) / 2
+    for x in (0, 17, 31, 63):
+        assert seen[x, 0] == pytest.approx(np.interp(middle + (x - middle) / ratio, range(64), whole[:, 0]), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("box", "margin_ratio", "shown_ratio", "shows"),
+    [
+        ((80, 80, 120, 120), 1.5, 1.3, 52),  # of 60
+        ((80, 80, 120, 100), 1.5, 1.3, 52),  # the longer side counts
+        ((80, 80, 120, 120), 1.2, 1.3, 48),  # no more than is cut
+        ((60, 60, 140, 140), 3.0, 1.3, 104),  # of 200, all that the picture has
+        ((20, 20, 180, 180), 1.5, 1.3, 200),
+        ((180, 80, 200, 100), 1.5, 1.3, 26),
+    ],
+)
+def test_a_face_is_shown_as_widely_as_asked_or_as_it_is_cut(
+    box: Box, margin_ratio: float, shown_ratio: float, shows: float
+) -> None:
+    image = cv2.GaussianBlur(noise(200, 200), (0, 0), 4)
+    square = face_square(image, box, margin_ratio=margin_ratio)
+    crop = crop_face(image, box, size_px=SIZE, margin_ratio=margin_ratio, shown_ratio=shown_ratio)
+    middle = cut_square(image, replace(square, side_px=shows), size_px=SIZE)
+    assert np.abs(crop.astype(int) - middle).mean() < 1.5

@@ -1,4 +1,5 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from facetell.edge.calibration import FALSE_ALARM_SHARE, Thresholds
 from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS
+from facetell.edge.crops import CropSettings
 from facetell.edge.manifest import LABELS, Record
 from facetell.edge.scoring import calibrate, score_crops
 
@@ -21,6 +23,8 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]
     records = [record(f"{label}/{i}.png", label, split="validation") for label in ("real", "fake") for i in range(60)]
     for seed, known in enumerate(records):
         save(folder / known.path, pattern(seed, SIZE_PX) // 2 + (100 if known.is_fake else 0))
+    settings = CropSettings(input_size_px=SIZE_PX)
+    (folder / "crop.json").write_text(json.dumps({"settings": asdict(settings)}))
     return folder, records
 
 
@@ -33,8 +37,7 @@ def sharpness_too(images: np.ndarray) -> np.ndarray:
 def test_thresholds_keep_their_promise_for_reserved_sources_and_those_of_the_validation_split(crops) -> None:
     folder, records = crops
     score = {
-        known.path: score
-        for known, score in zip(records, score_crops(sharpness_too, folder, records, SIZE_PX), strict=True)
+        known.path: score for known, score in zip(records, score_crops(sharpness_too, folder, records), strict=True)
     }
     of_label = {
         label: sorted((known for known in records if known.label == label), key=lambda known: score[known.path])
@@ -43,8 +46,8 @@ def test_thresholds_keep_their_promise_for_reserved_sources_and_those_of_the_val
     # the reals of the reserved source score low, those of the validation split high
     reserved = [replace(known, source="new", split="reserved") for of in of_label.values() for known in of[:30]]
     known_ones = [replace(known, source="old", split="validation") for of in of_label.values() for known in of[30:]]
-    raw, calibration, both = calibrate(sharpness_too, folder, reserved + known_ones, SIZE_PX)
-    alone = calibrate(sharpness_too, folder, reserved, SIZE_PX)
+    raw, calibration, both = calibrate(sharpness_too, folder, reserved + known_ones)
+    alone = calibrate(sharpness_too, folder, reserved)
     assert raw == pytest.approx([score[known.path] for known in reserved])
     assert calibration == alone[1]
     assert both.fake > alone[2].fake
@@ -55,11 +58,11 @@ def test_thresholds_keep_their_promise_for_reserved_sources_and_those_of_the_val
 def test_thresholds_keep_their_promise_under_every_condition_they_are_set_for(crops) -> None:
     folder, records = crops
     is_fake = np.array([known.is_fake for known in records])
-    raw, calibration, thresholds = calibrate(sharpness_too, folder, records, SIZE_PX)
-    assert raw == pytest.approx(score_crops(sharpness_too, folder, records, SIZE_PX))
+    raw, calibration, thresholds = calibrate(sharpness_too, folder, records)
+    assert raw == pytest.approx(score_crops(sharpness_too, folder, records))
 
     def false_alarms(name: str, at: Thresholds) -> float:
-        p_fake = calibration.apply(score_crops(sharpness_too, folder, records, SIZE_PX, CONDITIONS[name]))
+        p_fake = calibration.apply(score_crops(sharpness_too, folder, records, CONDITIONS[name]))
         return float(np.mean(p_fake[~is_fake] >= at.fake))
 
     shares = {name: false_alarms(name, thresholds) for name in CONDITIONS}

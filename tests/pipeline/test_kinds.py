@@ -101,7 +101,7 @@ def test_what_is_scaled(kinds: list[str], times: int, changed: list[int], small_
     network = kind_scores(model, 64)
     before = network.predict_on_batch(images)
     assert (len([record for record in records if record.is_fake]) * times >= MIN_FACES) == (times == 10)
-    scale_kinds(model, kinds, small_crops, records * times, 64)
+    scale_kinds(model, kinds, small_crops, records * times)
     after = network.predict_on_batch(images)
     assert [
         column for column in range(len(kinds)) if not np.array_equal(before[:, column], after[:, column])
@@ -139,6 +139,6 @@ def test_what_is_tempered_is_the_head(small_crops: Path) -> None:
     images = np.stack([centre(read_crop(small_crops, record), 64) for record in records]).astype(np.float32)
     before = kind_scores(model, 64).predict_on_batch(images)
     temperature, bias = fit_temperature(before.astype(np.float64), np.array([r.is_fake for r in records]))
-    temper_kinds(model, small_crops, records, 64)
+    temper_kinds(model, small_crops, records)
     assert temperature != pytest.approx(1, abs=0.1)
     assert kind_scores(model, 64).predict_on_batch(images) == pytest.approx(before / temperature + bias, rel=1e-3)

@@ -97,7 +97,7 @@ def test_the_figures_are_those_of_the_folds_network_on_its_left_out_sources(
     run = Run.read(measured / fold)
     model: Any = keras.saving.load_model(measured / fold / "model.keras")
     chosen = [known for known in read_manifest(four_sources) if known.source in FOLDS[fold]]
-    p_fake = run.calibration.apply(score_crops(model.predict_on_batch, four_sources, chosen, 64))
+    p_fake = run.calibration.apply(score_crops(model.predict_on_batch, four_sources, chosen))
     is_fake = np.array([known.is_fake for known in chosen])
     auc = roc_auc_score(is_fake, p_fake)
     rows = {row["label"]: row for row in rows_of(measured) if (row["fold"], row["condition"]) == (fold, "clean")}

@@ -79,7 +79,7 @@ def test_run_json_says_how_it_was_trained(run: Path, crops: Path) -> None:
 def test_the_best_epoch_is_kept(run: Path, crops: Path) -> None:
     validation = [known for known in read_manifest(crops) if known.split == "validation"]
     model: Any = keras.saving.load_model(run / "model.keras")
-    p_fake = score_crops(model.predict_on_batch, crops, validation, 224)
+    p_fake = score_crops(model.predict_on_batch, crops, validation)
     labels = np.array([known.is_fake for known in validation])
     pairs = [np.sign(fake - real) for fake in p_fake[labels] for real in p_fake[~labels]]
     auc = (np.mean(pairs) + 1) / 2

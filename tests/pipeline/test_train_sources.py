@@ -139,7 +139,7 @@ def test_epoch_calibration_and_thresholds_come_from_reserved_pictures(reserved_r
     model: Any = keras.saving.load_model(reserved_run / "model.keras")
     records = read_manifest(crops)
     reserved = [known for known in records if known.split == "reserved"]
-    raw, _, thresholds = calibrate(model.predict_on_batch, crops, records, 64, Calibration())
+    raw, _, thresholds = calibrate(model.predict_on_batch, crops, records, Calibration())
     assert run.chosen_by == "reserved"
     assert run.validation_auc == pytest.approx(roc_auc_score([known.is_fake for known in reserved], raw))
     assert run.calibration == Calibration()  # it is in the head

@@ -115,6 +115,7 @@ def _manifest(bundle: Bundle) -> dict[str, Any]:
             "file": FACE_DETECTOR,
             "min_face_px": bundle.min_face_px,
             "margin_ratio": bundle.margin_ratio,
+            "shown_ratio": bundle.shown_ratio,
             "pre_cropped": bundle.pre_cropped,
         },
         "files": {

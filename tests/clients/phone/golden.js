@@ -2,7 +2,6 @@
 
 import { loadDetector } from "./src/detector.js";
 import { decoded } from "./src/picture.js";
-import { cutSquare } from "./src/pixels.js";
 
 const bytes = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
 const loaded = loadDetector((name) => bytes(`bundle/${name}`), "litert/litert.js");
@@ -13,7 +12,7 @@ window.look = async (file, faces) => {
   const picture = await decoded(await (await fetch(`pictures/${file}`)).blob());
   const crops = [];
   for (const face of faces) {
-    const crop = cutSquare(picture, detector.square(picture, face), detector.manifest.input.size);
+    const crop = detector.crop(picture, face);
     crops.push({ sha256: await sha256(crop), pFake: await detector.score(crop) });
   }
   const { width, height, data } = picture;

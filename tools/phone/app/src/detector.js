@@ -5,7 +5,7 @@ import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 import { facesOf, inputOf } from "./blazeface.js";
 import { isFrontal, rollOf, sizeOf } from "./faces.js";
 import { findFaces, HINT_SCORE, isSure } from "./finder.js";
-import { cutSquare, faceSquare, roundHalfToEven } from "./pixels.js";
+import { closer, cutSquare, faceSquare, roundHalfToEven } from "./pixels.js";
 import { bySuspicion, verdictOf } from "./results.js";
 
 const MUCH_FASTER = 2 / 3; // of float32's time, as facetell scan has it
@@ -45,7 +45,7 @@ class Detector {
     for (const found of await this.#find(picture, smallFaces)) {
       const roll = Math.round(100 * rollOf(found)) / 100, doubt = this.#doubt(found, picture);
       const face = { ...found, roll, doubt, pFake: null, verdict: "uncertain" };
-      if (doubt !== "too_small") face.pFake = await this.score(this.#crop(picture, face));
+      if (doubt !== "too_small") face.pFake = await this.score(this.crop(picture, face));
       if (!doubt) face.verdict = verdictOf(face.pFake, this.manifest.thresholds);
       faces.push(face);
     }
@@ -53,11 +53,17 @@ class Detector {
   }
 
   /** Returns the square that is scored of a face. */
-  square(picture, { box, roll }) {
-    const { face, input } = this.manifest;
-    if (!face.pre_cropped) return faceSquare(picture, box, face.margin_ratio, roll);
-    const stored = faceSquare(picture, box, 1);
-    return { ...stored, side: (stored.side * input.size) / savedSizePx(input.size) };
+  square(picture, face) {
+    const { pre_cropped } = this.manifest.face, { size } = this.manifest.input;
+    if (!pre_cropped) return this.#around(picture, face).shown;
+    const stored = faceSquare(picture, face.box, 1);
+    return { ...stored, side: (stored.side * size) / savedSizePx(size) };
+  }
+
+  /** Returns the square that is cut of a face, and that at its centre which is shown to the network, enlarged. */
+  #around(picture, { box, roll }) {
+    const { margin_ratio, shown_ratio } = this.manifest.face, cut = faceSquare(picture, box, margin_ratio, roll);
+    return { cut, shown: { ...cut, side: Math.min(cut.side, shown_ratio * sizeOf({ box })) } };
   }
 
   /** Takes int8 instead of float32 where it is there and much faster. */
@@ -74,7 +80,7 @@ class Detector {
   /** Resolves to { width, height, shares }: how strongly each place of a face's square speaks for a fake, -1..1. */
   async evidence(picture, face) {
     this.#explainer ??= await network(this.#fetchFile, this.manifest.explain.file);
-    const { shape, values } = (await this.#explainer.run(this.#crop(picture, face))).find(({ shape }) => shape.length === 4);
+    const { shape, values } = (await this.#explainer.run(this.crop(picture, face))).find(({ shape }) => shape.length === 4);
     const [, height, width] = shape;
     const shares = Array.from(values, (logOdds) => Math.min(Math.max(logOdds / FULL_EVIDENCE, -1), 1));
     return { width, height, shares };
@@ -102,9 +108,13 @@ class Detector {
     return isFrontal(face) ? null : "not_frontal";
   }
 
-  #crop(picture, face) {
+  /** Returns what the network is shown of a face, RGB bytes of the input size. */
+  crop(picture, face) {
     const { size } = this.manifest.input;
-    if (!this.manifest.face.pre_cropped) return cutSquare(picture, this.square(picture, face), size);
+    if (!this.manifest.face.pre_cropped) {
+      const { cut, shown } = this.#around(picture, face);
+      return closer(cutSquare(picture, cut, size), size, cut.side / shown.side);
+    }
     return centre(cutSquare(picture, faceSquare(picture, face.box, 1), savedSizePx(size)), size);
   }
 
