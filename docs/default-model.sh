@@ -19,8 +19,10 @@ finished facetell merge "$data/dfdc_faces.zip" "$data/kaggle_faces.zip" "$data/d
 facetell crop "$runs/dataset" -o "$runs/run/crops"
 facetell split "$runs/run/crops" --reserve headshots_datatalks --reserve webcam_misc --reserve sports_press \
     --reserve fakerjs_sd3 --reserve leafac
-facetell train "$runs/run/crops" -o "$runs/run" --weights "$data/mobilenet_v3_small_imagenet_notop.weights.h5" \
+facetell train "$runs/run/crops" -o "$runs/first" --weights "$data/mobilenet_v3_small_imagenet_notop.weights.h5" \
     --epochs 12
+facetell train "$runs/run/crops" -o "$runs/run" --weights "$runs/first/model.keras" --epochs 12 \
+    --learning-rate 5e-4 --seed 1
 for split in reserved test validation; do
     facetell evaluate "$runs/run" --split $split ${3:+--attributes "$3"}
     cp "$runs/run/evaluation-$split/report.md" docs/evaluation/$split.md
