@@ -258,8 +258,8 @@ def _crop(manifest: dict[str, Any], run: Run) -> str:
     return (
         f"Find the face with `{manifest['face']['file']}` (BlazeFace short range) in a look at the whole picture and, "
         f"where that is not sure, in closer ones; turn the square {run.margin_ratio} times the longer side of its box, "
-        f"moved into the picture, by the line of the eyes; resize it to {size} x {size}; enlarge its centre, "
-        f"{run.shown_ratio} times the longer side, to as many pixels. Faces under "
+        f"moved into the picture, by the line of the eyes; resize it to {size} x {size}; where it is larger than "
+        f"{run.shown_ratio} times the longer side, enlarge that much of its centre to {size} x {size}. Faces under "
         f"{run.min_face_px:g} pixels are not judged."
     )
 

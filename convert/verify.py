@@ -139,7 +139,7 @@ def verify(
         if run.thresholds != bundle.thresholds:
             raise DatasetError(f"{bundle_path} was not exported from {run_folder}: their thresholds differ; see --run")
         progress("scoring with keras")
-        scores.append(score_keras(load_keras(run_folder), run.calibration, crops, records, run.input_size_px))
+        scores.append(score_keras(load_keras(run_folder), run.calibration, crops, records))
         comparisons.append(keras_row(scores[0], labels, model_file.stat().st_size))
     for place in places:
         rows = measure(bundle_path, bundle, files, place, crops, records, progress)
@@ -203,9 +203,7 @@ def load_keras(run_folder: Path) -> Any:
         raise ModelError(f"{path} cannot be loaded as a Keras model; train it again: {error}") from error
 
 
-def score_keras(
-    model: Any, calibration: Calibration, crops: Path, records: Sequence[Record], size_px: int
-) -> np.ndarray:
+def score_keras(model: Any, calibration: Calibration, crops: Path, records: Sequence[Record]) -> np.ndarray:
     """Return the calibrated p_fake (N,) of crops by a Keras model."""
     return calibration.apply(score_crops(model.predict_on_batch, crops, records))
 
@@ -218,23 +216,16 @@ def score_bundle(
     runtime: str = "auto",
     python: Sequence[str] = HERE,
 ) -> np.ndarray:
-    """Return the calibrated p_fake (N,) of crops by `facetell scan` in a process of its own.
+    """Return the calibrated p_fake (N,) of crops by a bundle's file in a process of its own.
 
     A process that has TensorFlow in it may run TensorFlow's interpreter instead of the runtime's.
     Raises ModelError when the process fails, DatasetError when a crop cannot be read.
     """
-    paths = [str((crops / record.path).resolve()) for record in records]
-    if missing := [path for path in paths if not Path(path).is_file()]:
-        raise DatasetError(f"{missing[0]} is missing; make the crops again with: facetell crop")
-    command = [*python, "-m", "facetell.tools.cli", "scan", "--pre-cropped", "--quiet", "--format", "jsonl"]
-    command += ["--model", str(bundle.resolve()), "--precision", precision, "--runtime", runtime, "-"]
-    results = [_parsed(line, command) for line in _run(command, "\n".join(paths)).splitlines()]
-    if [result["path"] for result in results] != paths:
-        raise DatasetError(f"scan returned {len(results)} results for {len(paths)} crops; a path holds a line break?")
-    for result in results:
-        if result["status"] == "error":
-            raise DatasetError(f"{result['path']}: {result['error']}; make the crops again with: facetell crop")
-    p_fake = np.array([result["p_fake"] for result in results])
+    command = [*python, "-m", "facetell.edge.scoring", str(bundle.resolve()), str(crops.resolve()), precision, runtime]
+    answer = _json(command, json.dumps([record.path for record in records]))
+    if "error" in answer:
+        raise DatasetError(answer["error"])
+    p_fake = np.array(answer["p_fake"])
     if not np.isfinite(p_fake).all():
         raise ModelError(f"the {precision} file gives scores that are no numbers with {runtime}")
     return p_fake
@@ -318,25 +309,22 @@ def _write_into_card(path: Path, measured_on: str, comparisons: Sequence[Compari
     write_text(path, f"{kept}\n\n{_VERIFIED}\n\nBy `facetell verify` on {measured_on}, {against}:\n\n{table}\n")
 
 
-def _json(command: Sequence[str]) -> Any:
-    return _parsed(_run(command), command)
-
-
-def _parsed(line: str, command: Sequence[str]) -> Any:
+def _json(command: Sequence[str], text: str = "") -> Any:
+    said = _run(command, text)
     try:
-        return json.loads(line)
+        return json.loads(said)
     except ValueError as error:
-        raise ModelError(f"{shlex.join(command[:6])} ... said {line[:80]!r}; wanted JSON from facetell") from error
+        raise ModelError(f"{shlex.join(command[:6])} ... said {said[:80]!r}; wanted JSON from facetell") from error
 
 
-def _run(command: Sequence[str], text: str = "") -> str:
+def _run(command: Sequence[str], text: str) -> str:
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
         )
     except OSError as error:
         raise ModelError(f"{command[0]} cannot be started: {error}") from error
-    if done.returncode not in (0, 3):
+    if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise ModelError(f"{shlex.join(command[:8])} ... failed: {last}")
     return done.stdout

@@ -47,7 +47,7 @@ _SAVED_AGAIN_QUALITY = 75
 
 
 def variations(image: np.ndarray, seen: np.ndarray, square: Square, ratio: float) -> list[np.ndarray]:
-    """Return four (S, S, 3) uint8 RGB views that show a person the same as seen, the crop of a square of image, closer.
+    """Return four (S, S, 3) uint8 RGB views that show a person the same as seen: closer(the crop of a square of image).
 
     Mirrored, saved again as JPEG, and of the two squares a twentieth smaller in the upper left and the lower right
     corner: moved one way and the other, and nowhere beyond the square. ratio is what closer was given for seen.

@@ -16,7 +16,7 @@ from .blazeface import BlazeFace
 from .bundle import Bundle
 from .calibration import Thresholds
 from .conditions import variations
-from .cut import centre, closeness, closer, crop_face, face_square, resize_face, saved_size_px
+from .cut import centre, closeness, closer, cut_square, face_square, resize_face, saved_size_px
 from .errors import ImageError, ModelError
 from .faces import Box, Face, Square
 from .finder import HINT_SCORE, FaceFinder, is_sure
@@ -195,21 +195,23 @@ class Detector:
         views = [crop]
         if self._careful:
             square = self.square(image, box_xyxy, roll_degrees)
-            views += variations(image, crop, square, self._closeness(square, box_xyxy))
+            views += variations(image, crop, square, self.closeness(square, box_xyxy))
         return [round(self.score(view), 6) for view in views]
 
     def crop(self, image: np.ndarray, box_xyxy: Box, roll_degrees: float = 0.0) -> np.ndarray:
         """Return what is scored of a face in a (H, W, 3) uint8 RGB picture: (S, S, 3) uint8 RGB of the input size."""
-        size = self.bundle.input_size_px
+        square, size = self.square(image, box_xyxy, roll_degrees), self.bundle.input_size_px
         if self._pre_cropped:
             crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
         else:
-            margin_ratio = self.bundle.margin_ratio
-            crop = crop_face(image, box_xyxy, size_px=size, margin_ratio=margin_ratio, roll_degrees=roll_degrees)
-        return closer(crop, self._closeness(self.square(image, box_xyxy), box_xyxy))
+            crop = cut_square(image, square, size_px=size)
+        return closer(crop, self.closeness(square, box_xyxy))
 
-    def _closeness(self, square: Square, box_xyxy: Box) -> float:
-        """Return what closer is given for the crop of a square around a face box."""
+    def closeness(self, square: Square, box_xyxy: Box) -> float:
+        """Return how much the centre of a face's square is enlarged; 1 or less where it is not.
+
+        Pictures that are crops already are taken to have all the room that the bundle's crops may have.
+        """
         if self.bundle.pre_cropped:
             return 1.0
         if self._pre_cropped:

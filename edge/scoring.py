@@ -1,16 +1,24 @@
-"""Scores of stored crops, whatever predicts them: training, evaluation and export all look at the same pixels."""
+"""Scores of stored crops, whatever predicts them: training, evaluation and export all look at the same pixels.
+
+python -m facetell.edge.scoring BUNDLE CROPS PRECISION RUNTIME    prints the scores of crops, whose paths it reads
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from .bundle import load_bundle
 from .calibration import Calibration, Thresholds, choose_thresholds, fit_calibration
 from .conditions import CONDITIONS, THRESHOLD_CONDITIONS
 from .crops import judged, read_crop, read_crop_settings
-from .manifest import RESERVED, Record, deciding
+from .detector import Detector
+from .errors import DatasetError
+from .manifest import RESERVED, Record, deciding, read_manifest
 
 _BATCH = 64
 
@@ -52,3 +60,22 @@ def calibrate(
     p_fake = {name: calibration.apply(scores) for name, scores in raw.items()}
     splits = " and ".join(dict.fromkeys(record.split for record in chosen))
     return clean, calibration, choose_thresholds(p_fake, labels, [record.source for record in chosen], splits)
+
+
+def score_with_bundle(bundle: Path, crops: Path, paths: Sequence[str], precision: str, runtime: str) -> list[float]:
+    """Return the calibrated p_fake of crops, by their paths in the folder, from one file of a bundle.
+
+    Raises ModelError for a bundle that cannot be run, DatasetError when a crop cannot be read.
+    """
+    detector, settings = Detector(load_bundle(bundle), precision=precision, runtime=runtime), read_crop_settings(crops)
+    records = {record.path: record for record in read_manifest(crops)}
+    return [detector.score(judged(read_crop(crops, records[path]), records[path], settings)) for path in paths]
+
+
+if __name__ == "__main__":
+    _bundle, _crops, *_how = sys.argv[1:]
+    try:
+        answer = {"p_fake": score_with_bundle(Path(_bundle), Path(_crops), json.load(sys.stdin), *_how)}
+    except DatasetError as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer))

@@ -90,7 +90,9 @@ def audit(dataset: Path) -> None:
 @click.option("--faces", type=click.Choice(["largest", "all"]), default="largest", show_default=True)
 @click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; only resize them.")
 @click.option(
-    "--margin-ratio", type=NumberRange(1, 3), help="Side of the crop over that of the face box.  [default: 1.5]"
+    "--margin-ratio",
+    type=NumberRange(1, 3),
+    help="Side of the crop over that of the face box.  [default: 1.5, whose centre, 1.3, is judged]",
 )
 @click.option("--size", "size_px", type=click.IntRange(32, 1024), default=224, help="Of the network's input.  [224]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
@@ -110,13 +112,17 @@ def cut_faces(
     workers: int | None,
 ) -> None:
     """Do what the command crop does, where cut says; raises what crop.crop raises."""
-    from ..edge.crops import MARGIN_RATIO, CropSettings
+    from ..edge.crops import MARGIN_RATIO, SHOWN_RATIO, CropSettings
     from .crop import crop as crop_faces
 
     if pre_cropped and margin_ratio:
         raise click.UsageError("--margin-ratio says how faces are cut; with --pre-cropped they are not")
     settings = CropSettings(
-        input_size_px=size_px, margin_ratio=margin_ratio or MARGIN_RATIO, faces=faces, pre_cropped=pre_cropped
+        input_size_px=size_px,
+        margin_ratio=margin_ratio or MARGIN_RATIO,
+        shown_ratio=margin_ratio or SHOWN_RATIO,
+        faces=faces,
+        pre_cropped=pre_cropped,
     )
     with counter("cropping") as advance:
         records, skipped = crop_faces(dataset, output, settings, workers=workers, cut=cut, progress=advance)

@@ -27,7 +27,7 @@ from ..edge.results import FaceResult, decided, suspicion
 from ..edge.runtime import installed_runtimes
 from ..edge.scan import expand_paths
 
-FORMAT = 2
+FORMAT = 3
 TOLERANCES = {
     "first_look_px": 0.5,
     "box_px": 2.0,
@@ -142,6 +142,7 @@ def _seen_in_face(
             "centre_xy": [round(square.centre_x, 4), round(square.centre_y, 4)],
             "side": round(square.side_px, 4),
         },
+        "enlarged": round(max(1.0, detector.closeness(square, result.box_xyxy)), 6),
     } | seen
 
 

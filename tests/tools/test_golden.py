@@ -167,6 +167,11 @@ def crop(image: np.ndarray, square: Square) -> np.ndarray:
     return bilinear(np.floor(blocks + 0.5), x - math.floor(x.min()), y - math.floor(y.min()))
 
 
+def enlarged(pixels: np.ndarray, by: float) -> np.ndarray:
+    at = 111.5 + (np.arange(224) - 111.5) / by
+    return bilinear(pixels, *np.meshgrid(at, at))
+
+
 def mirror(at: np.ndarray, size: int) -> np.ndarray:
     return size - 1 - np.abs(size - 1 - np.abs(at))
 
@@ -208,7 +213,7 @@ def test_the_formulas_lead_to_the_faces(
 def test_the_formulas_lead_to_the_crops_and_scores(picture: dict[str, Any], bundle: Bundle, samples: Path) -> None:
     detector = Detector(bundle, precision="float32")
     for face in picture["faces"]:
-        ours = crop(read_image(samples / picture["file"]), square_of(face))
+        ours = enlarged(crop(read_image(samples / picture["file"]), square_of(face)), face["enlarged"])
         probes = [ours[y, x].astype(int) for x, y in PROBES_XY]
         assert np.abs(np.subtract(probes, face["probes_rgb"])).max() <= TOLERANCES["crop_levels"]
         if face["doubt"] != "too_small":

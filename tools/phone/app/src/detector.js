@@ -52,8 +52,8 @@ class Detector {
     return faces.sort(bySuspicion);
   }
 
-  /** Returns the square that is scored of a face. */
-  square(picture, face) {
+  /** Returns the square of the picture that the network is shown of a face. */
+  shownSquare(picture, face) {
     const { pre_cropped } = this.manifest.face, { size } = this.manifest.input;
     if (!pre_cropped) return this.#around(picture, face).shown;
     const stored = faceSquare(picture, face.box, 1);

@@ -65,7 +65,7 @@ export function cutSquare(picture, { centreX, centreY, side, roll }, sizePx) {
 
 /** Enlarges the centre of a crop, a share of 1 / ratio of its side, to its size, RGB bytes; never shrinks it. */
 export function closer(crop, sizePx, ratio) {
-  if (ratio <= 1) return crop;
+  if (!(ratio > 1)) return crop;
   const data = new Uint8Array(sizePx * sizePx * 4);
   for (let i = 0; i < sizePx * sizePx; i++) data.set(crop.subarray(3 * i, 3 * i + 3), 4 * i);
   const centre = { centreX: sizePx / 2, centreY: sizePx / 2, side: sizePx / ratio, roll: 0 };

@@ -58,7 +58,7 @@ function told(picture, faces, started) {
 
 /** A face with its box, and the square that is scored before it is turned, in shares of the picture's sides. */
 function shared(picture, face) {
-  const { pFake, verdict, doubt, roll } = face, { centreX, centreY, side } = detector.square(picture, face), half = side / 2;
+  const { pFake, verdict, doubt, roll } = face, { centreX, centreY, side } = detector.shownSquare(picture, face), half = side / 2;
   const shares = (edges) => edges.map((edge, place) => edge / (place % 2 ? picture.height : picture.width));
   const square = shares([centreX - half, centreY - half, centreX + half, centreY + half]);
   return { box: shares(face.box), square, roll, pFake, verdict, doubt };
