@@ -20,7 +20,7 @@ and generators fail. Training shows up to all of it."""
 
 SHOWN_RATIO = 1.3
 """Side of what is judged, the enlarged centre of that square, over the longer side of the face box. Networks that were
-trained on more are most often right on unseen sources when they are shown 1.2 to 1.3 (docs/recipe.md)."""
+trained on wider views separate unseen sources better with 1.1 to 1.3 (docs/recipe.md)."""
 
 MIN_FACE_PX = 48.0
 """Longer side of the smallest face box that is judged: below it, more than 2 % of real faces are called fake
