@@ -98,13 +98,13 @@ def test_a_sample_is_measured_against_the_gate_and_put_into_the_card(
         assert card.rstrip().splitlines()[-1] == said.out.rstrip().splitlines()[-1]
 
 
-def test_scan_gives_the_scores_of_the_evaluation(exported: Path, run: Path, crops: Path) -> None:
+def test_the_file_gives_the_scores_of_the_evaluation(exported: Path, run: Path, crops: Path) -> None:
     with (run / "evaluation-test" / "scores.csv").open(newline="") as file:
         wanted = {row["path"]: float(row["p_fake clean"]) for row in csv.DictReader(file)}
     records = select(read_manifest(crops), "test")
-    scanned = score_bundle(exported, crops, records, "float32")
-    assert dict(zip((known.path for known in records), scanned, strict=True)) == pytest.approx(wanted, abs=1e-4)
-    assert np.ptp(scanned) > 1e-3
+    scores = score_bundle(exported, crops, records, "float32")
+    assert dict(zip((known.path for known in records), scores, strict=True)) == pytest.approx(wanted, abs=1e-4)
+    assert np.ptp(scores) > 1e-3
 
 
 def test_verify_with_the_run_of_another_bundle_is_an_error(

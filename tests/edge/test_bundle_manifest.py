@@ -66,6 +66,8 @@ DELETED = object()
         (("files", "float32", "bias"), float("inf")),
         (("face", "margin_ratio"), 0),
         (("face", "margin_ratio"), float("nan")),
+        (("face", "shown_ratio"), 0),
+        (("face", "shown_ratio"), float("nan")),
         (("input", "size"), 0),
         *((("files", "float32", "size_bytes"), float(size)) for size in ("inf", "nan", "-1")),
     ],

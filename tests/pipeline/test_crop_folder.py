@@ -21,6 +21,7 @@ from facetell.edge.manifest import read_manifest
 from facetell.pipeline.crop import crop
 from facetell.pipeline.merge import merge
 from facetell.pipeline.sources import open_sources
+from facetell.tools.cli import run as facetell
 
 from ..pictures import save, tree
 
@@ -164,7 +165,12 @@ def test_a_picture_that_was_damaged_since_is_skipped(tmp_path: Path, patterns: P
 
 
 def test_the_settings_stand_beside_the_crops(crops: Path) -> None:
-    assert read_crop_settings(crops) == CropSettings(input_size_px=224, margin_ratio=1.5, min_face_px=48)
+    assert read_crop_settings(crops) == CropSettings(224, margin_ratio=1.5, shown_ratio=1.3, min_face_px=48)
+
+
+def test_a_margin_that_is_asked_for_is_shown_whole(tmp_path: Path, work: Path, crops: Path) -> None:
+    assert facetell(["crop", str(work / "dataset"), "-o", str(tmp_path / "crops"), "--margin-ratio", "2"]) == 0
+    assert read_crop_settings(tmp_path / "crops") == CropSettings(224, margin_ratio=2.0, shown_ratio=2.0)
 
 
 @pytest.mark.parametrize("content", [None, "{}", json.dumps({"settings": {"size": 3}}), "no json"])
