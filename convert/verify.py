@@ -20,7 +20,7 @@ from ..edge.calibration import Calibration, Thresholds
 from ..edge.errors import DatasetError, ModelError
 from ..edge.files import write_text
 from ..edge.manifest import Record, balanced_sample, read_manifest, select
-from ..edge.run import MODEL_FILE, RUN_FILE, Run, check_split
+from ..edge.run import MODEL_FILE, RUN_FILE, Run, check_cut, check_split
 from ..edge.scoring import score_crops
 from ..edge.signature import SIGNATURE
 from ..edge.tables import Table, write_csv
@@ -107,14 +107,15 @@ def verify(
     the run that the bundle lies in, or of run_folder; without one it is the bundle's first file. Table, scores and plot
     go to output, or to the run's verification-SPLIT; card puts the table into the bundle's model card, too.
 
-    Raises ModelError for a bundle that cannot be loaded, DatasetError when the split lacks a label, was changed since
-    the training, or run_folder holds no run or another bundle's.
+    Raises ModelError for a bundle that cannot be loaded, DatasetError when the crops were cut otherwise than the
+    bundle's, the split lacks a label or was changed since the training, or run_folder holds no run or another bundle's.
     """
     bundle = load_bundle(bundle_path)
     if not bundle_path.is_dir():
         raise ModelError(f"{bundle_path} is packed; unzip it and give its folder")
     if card and (bundle_path / SIGNATURE).exists():
         raise ModelError(f"{bundle_path} is signed, and another card would break that; sign it after verify --card")
+    check_cut(bundle, crops)
     records = select(read_manifest(crops), split)
     if sample:
         records = balanced_sample(records, sample)

@@ -14,7 +14,7 @@ from typing import IO
 from .calibration import Calibration, ErrorRate, Thresholds
 from .errors import ModelError
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "model.json"
 FACE_DETECTOR = "face_detector.tflite"
 EXPLAIN = "explain.tflite"

@@ -49,8 +49,8 @@ _SAVED_AGAIN_QUALITY = 75
 def variations(image: np.ndarray, seen: np.ndarray, square: Square, ratio: float) -> list[np.ndarray]:
     """Return four (S, S, 3) uint8 RGB views that show a person the same as seen: closer(the crop of a square of image).
 
-    Mirrored, saved again as JPEG, and of the two squares a twentieth smaller in the upper left and the lower right
-    corner: moved one way and the other, and nowhere beyond the square. ratio is what closer was given for seen.
+    It is mirrored, saved again as JPEG, and cut from two squares a twentieth smaller, in the upper left and the lower
+    right corner of the square. ratio is what closer was given for seen.
     """
     side_px = square.side_px * (1 - _CLOSER_SHARE)
     moved = []

@@ -43,9 +43,15 @@ class CropSettings:
 
 
 def read_crop_settings(crops: Path) -> CropSettings:
-    """Return the settings that a crops folder was made with; raises DatasetError when it is no such folder."""
+    """Return the settings that a crops folder was made with.
+
+    Raises DatasetError when it is no such folder, or was made by an earlier version.
+    """
     try:
-        return CropSettings(**json.loads((crops / CROP_SETTINGS).read_text())["settings"])
+        settings = json.loads((crops / CROP_SETTINGS).read_text())["settings"]
+        if "shown_ratio" not in settings:
+            raise DatasetError(f"{crops} was made by an earlier facetell; make it again with: facetell crop")
+        return CropSettings(**settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{crops} is not a crops folder; make it with: facetell crop DATASET -o {crops}") from error
 

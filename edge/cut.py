@@ -35,7 +35,7 @@ def crop_face(
 
 
 def closeness(square: Square, box_xyxy: Box, shown_ratio: float) -> float:
-    """Return what closer is given for a square around a face box of which shown_ratio times the box is to be seen."""
+    """Return how far to enlarge the centre of a square so that it shows shown_ratio times the face box."""
     x_min, y_min, x_max, y_max = box_xyxy
     return square.side_px / (shown_ratio * max(x_max - x_min, y_max - y_min, 1e-9))
 

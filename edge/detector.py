@@ -202,15 +202,15 @@ class Detector:
         """Return what is scored of a face in a (H, W, 3) uint8 RGB picture: (S, S, 3) uint8 RGB of the input size."""
         square, size = self.square(image, box_xyxy, roll_degrees), self.bundle.input_size_px
         if self._pre_cropped:
-            crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
+            cut = centre(resize_face(image, size_px=saved_size_px(size)), size)
         else:
-            crop = cut_square(image, square, size_px=size)
-        return closer(crop, self.closeness(square, box_xyxy))
+            cut = cut_square(image, square, size_px=size)
+        return closer(cut, self.closeness(square, box_xyxy))
 
     def closeness(self, square: Square, box_xyxy: Box) -> float:
-        """Return how much the centre of a face's square is enlarged; 1 or less where it is not.
+        """Return how far to enlarge the centre of a face's square; 1 or less: not at all.
 
-        Pictures that are crops already are taken to have all the room that the bundle's crops may have.
+        A picture that is a crop already is assumed to be as wide as the bundle's widest.
         """
         if self.bundle.pre_cropped:
             return 1.0

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .bundle import Bundle
 from .calibration import Calibration, Thresholds
 from .crops import read_crop_settings
 from .errors import DatasetError
@@ -80,12 +81,12 @@ def check_split(run_folder: Path, records: Iterable[Record]) -> None:
         )
 
 
-def check_cut(run: Run, crops: Path) -> None:
-    """Raise DatasetError when crops were cut otherwise than those that a run was trained on."""
+def check_cut(model: Run | Bundle, crops: Path) -> None:
+    """Raise DatasetError when crops were cut otherwise than those that a model was trained on."""
     cut = read_crop_settings(crops)
     names = ("input_size_px", "margin_ratio", "shown_ratio", "pre_cropped")
-    if differing := [name for name in names if getattr(cut, name) != getattr(run, name)]:
-        had = ", ".join(f"{name} {getattr(cut, name)}, the run wants {getattr(run, name)}" for name in differing)
+    if differing := [name for name in names if getattr(cut, name) != getattr(model, name)]:
+        had = ", ".join(f"{name} {getattr(cut, name)}, the model wants {getattr(model, name)}" for name in differing)
         raise DatasetError(f"{crops} was cut otherwise: {had}; run facetell crop again")
 
 

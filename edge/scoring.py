@@ -1,6 +1,6 @@
 """Scores of stored crops, whatever predicts them: training, evaluation and export all look at the same pixels.
 
-python -m facetell.edge.scoring BUNDLE CROPS PRECISION RUNTIME    prints the scores of crops, whose paths it reads
+python -m facetell.edge.scoring BUNDLE CROPS PRECISION RUNTIME    reads a JSON list of crops' paths, prints their scores
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .calibration import Calibration, Thresholds, choose_thresholds, fit_calibra
 from .conditions import CONDITIONS, THRESHOLD_CONDITIONS
 from .crops import judged, read_crop, read_crop_settings
 from .detector import Detector
-from .errors import DatasetError
+from .errors import DatasetError, FacetellError
 from .manifest import RESERVED, Record, deciding, read_manifest
 
 _BATCH = 64
@@ -78,4 +78,6 @@ if __name__ == "__main__":
         answer = {"p_fake": score_with_bundle(Path(_bundle), Path(_crops), json.load(sys.stdin), *_how)}
     except DatasetError as error:
         answer = {"error": str(error)}
+    except FacetellError as error:
+        sys.exit(str(error))
     print(json.dumps(answer))

@@ -92,7 +92,12 @@ def audit(dataset: Path) -> None:
 @click.option(
     "--margin-ratio",
     type=NumberRange(1, 3),
-    help="Side of the crop over that of the face box.  [default: 1.5, whose centre, 1.3, is judged]",
+    help="Side of the crop over that of the face box: what training shows.  [default: 1.5]",
+)
+@click.option(
+    "--shown-ratio",
+    type=NumberRange(1, 3),
+    help="The same for the centre of the crop that the network scores.  [default: 1.3, at most the margin]",
 )
 @click.option("--size", "size_px", type=click.IntRange(32, 1024), default=224, help="Of the network's input.  [224]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
@@ -108,6 +113,7 @@ def cut_faces(
     faces: str,
     pre_cropped: bool,
     margin_ratio: float | None,
+    shown_ratio: float | None,
     size_px: int,
     workers: int | None,
 ) -> None:
@@ -115,12 +121,17 @@ def cut_faces(
     from ..edge.crops import MARGIN_RATIO, SHOWN_RATIO, CropSettings
     from .crop import crop as crop_faces
 
-    if pre_cropped and margin_ratio:
-        raise click.UsageError("--margin-ratio says how faces are cut; with --pre-cropped they are not")
+    if pre_cropped and (margin_ratio or shown_ratio):
+        raise click.UsageError(
+            "--margin-ratio and --shown-ratio say how faces are cut; with --pre-cropped they are not"
+        )
+    margin_ratio = margin_ratio or MARGIN_RATIO
+    if shown_ratio and shown_ratio > margin_ratio:
+        raise click.UsageError(f"--shown-ratio {shown_ratio:g} is more than the crop has: {margin_ratio:g}")
     settings = CropSettings(
         input_size_px=size_px,
-        margin_ratio=margin_ratio or MARGIN_RATIO,
-        shown_ratio=margin_ratio or SHOWN_RATIO,
+        margin_ratio=margin_ratio,
+        shown_ratio=shown_ratio or min(SHOWN_RATIO, margin_ratio),
         faces=faces,
         pre_cropped=pre_cropped,
     )

@@ -32,6 +32,7 @@ TOLERANCES = {
     "first_look_px": 0.5,
     "box_px": 2.0,
     "roll_degrees": 2.0,
+    "enlarged": 0.001,
     "patch_levels": 2,
     "crop_levels": 4,
     "p_fake_float": 1e-4,

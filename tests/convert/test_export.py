@@ -210,5 +210,5 @@ def test_crops_that_were_cut_otherwise_are_refused(tmp_path: Path, run: Path, cr
     settings = json.loads((other / "crop.json").read_text())
     settings["settings"]["margin_ratio"] = 1.3
     (other / "crop.json").write_text(json.dumps(settings))
-    with pytest.raises(DatasetError, match=r"margin_ratio 1\.3, the run wants 1\.5"):
+    with pytest.raises(DatasetError, match=r"margin_ratio 1\.3, the model wants 1\.5"):
         from_run(run, other)

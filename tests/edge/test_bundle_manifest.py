@@ -26,8 +26,8 @@ DELETED = object()
         ),
         *(((key,), 5) for key in ("input", "face", "files", "thresholds")),
         *(((key,), None) for key in ("input", "face", "files", "thresholds")),
-        (("format",), 4),
-        (("format",), "3"),
+        (("format",), 5),
+        (("format",), "4"),
         (("files",), {}),
         (("files",), []),
         (("files",), {"float64": {}}),
@@ -90,7 +90,7 @@ def test_a_manifest_that_cannot_be_is_refused(
 
 @pytest.mark.parametrize(
     ("format", "said"),
-    [(2, "bundle format 2 of an earlier facetell; train and export it again"), (4, "reads 3; upgrade facetell")],
+    [(3, "bundle format 3 of an earlier facetell; train and export it again"), (5, "reads 4; upgrade facetell")],
 )
 def test_another_format_says_what_to_do(format: int, said: str, bundle_copy: Path, manifest: dict[str, Any]) -> None:
     (bundle_copy / MANIFEST).write_text(json.dumps(manifest | {"format": format}))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facetell.edge.bundle import Bundle
+from facetell.edge.conditions import variations
 from facetell.edge.detector import Detector
 from facetell.edge.faces import Face, Point
 from facetell.edge.images import Picture
@@ -55,9 +56,20 @@ def test_a_tilted_face_is_scored_as_if_upright(degrees: float, astronaut: np.nda
 
 
 @pytest.mark.parametrize("degrees", [-25, 0, 90])
-def test_careful_looks_at_the_turned_square(degrees: float, astronaut: np.ndarray, bundle: Bundle) -> None:
+def test_careful_looks_at_the_turned_square(
+    degrees: float, astronaut: np.ndarray, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = turned(astronaut[:300, 75:375], degrees)
-    (plain,), (careful,) = (Detector(bundle, careful=how).detect(scene) for how in (False, True))
+    detector, views, score = Detector(bundle), [], Detector.score
+    (plain,) = detector.detect(scene)
+    monkeypatch.setattr(Detector, "score", lambda self, view: views.append(view) or score(self, view))
+    (careful,) = Detector(bundle, careful=True).detect(scene)
+    square = detector.square(scene, plain.box_xyxy, plain.roll_degrees)
+    closeness = detector.closeness(square, plain.box_xyxy)
+    assert closeness > 1.1
+    seen = detector.crop(scene, plain.box_xyxy, plain.roll_degrees)
+    wanted = np.array([seen, *variations(scene, seen, square, closeness)], int)
+    assert np.abs(views - wanted).mean(axis=(1, 2, 3)) == pytest.approx(0, abs=1)  # boxes are rounded in results
     assert plain.p_fake is not None
     assert careful.p_fake == pytest.approx(plain.p_fake, abs=0.25)
     assert careful.p_fake != plain.p_fake

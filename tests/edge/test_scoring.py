@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facetell.edge.bundle import Bundle
 from facetell.edge.calibration import FALSE_ALARM_SHARE, Thresholds
 from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS
 from facetell.edge.crops import CropSettings, judged
-from facetell.edge.cut import centre, crop_face, face_square, saved_size_px
+from facetell.edge.cut import centre, crop_face, face_square
+from facetell.edge.detector import Detector
 from facetell.edge.manifest import LABELS, Record
 from facetell.edge.scoring import calibrate, score_crops
 
@@ -80,19 +82,20 @@ def test_thresholds_keep_their_promise_under_every_condition_they_are_set_for(cr
 @pytest.mark.parametrize(("margin_ratio", "shown_ratio"), [(1.5, 1.3), (1.5, 1.0), (2.0, 2.0)])
 @pytest.mark.parametrize("reach", [2.0, 0.7, 0.5], ids=["room", "little room", "tight"])
 def test_a_stored_crop_is_judged_as_a_scan_judges_the_photo(
-    margin_ratio: float, shown_ratio: float, reach: float, astronaut: np.ndarray
+    margin_ratio: float, shown_ratio: float, reach: float, astronaut: np.ndarray, bundle: Bundle
 ) -> None:
     """reach is how far the picture goes on all sides from the middle of the face, of the face's side."""
     x, y, side = 230, 115, 100
     half = min(round(reach * side), 115)
     image = np.ascontiguousarray(astronaut[y - half : y + half, x - half : x + half])
     box = (half - side / 2, half - side / 2, half + side / 2, half + side / 2)
-    settings = CropSettings(input_size_px=64, margin_ratio=margin_ratio, shown_ratio=shown_ratio)
-    stored_px = saved_size_px(64)
-    stored = crop_face(image, box, size_px=stored_px, margin_ratio=margin_ratio, surround_ratio=stored_px / 64)
+    settings = CropSettings(margin_ratio=margin_ratio, shown_ratio=shown_ratio)
+    bundle = replace(bundle, margin_ratio=margin_ratio, shown_ratio=shown_ratio)
+    stored = crop_face(image, box, size_px=256, margin_ratio=margin_ratio, surround_ratio=256 / 224)
     room_ratio = face_square(image, box, margin_ratio=margin_ratio).side_px / side
     known = replace(record("real/0.png", "real"), room_ratio=room_ratio)
-    wanted = crop_face(image, box, size_px=64, margin_ratio=margin_ratio, shown_ratio=shown_ratio)
-    assert np.abs(judged(stored, known, settings).astype(int) - wanted).max() <= 1
-    centred = centre(stored, 64)
-    assert np.array_equal(judged(stored, known, settings), centred) == (room_ratio <= shown_ratio)
+    seen = judged(stored, known, settings)
+    assert np.abs(seen.astype(int) - Detector(bundle).crop(image, box)).max() <= 1
+    assert np.array_equal(seen, centre(stored, 224)) == (room_ratio <= shown_ratio)
+    if room_ratio == margin_ratio:  # a crop alone does not say that it is tighter
+        assert np.array_equal(seen, Detector(bundle, pre_cropped=True).crop(stored, (0, 0, 256, 256)))

@@ -168,12 +168,42 @@ def test_the_settings_stand_beside_the_crops(crops: Path) -> None:
     assert read_crop_settings(crops) == CropSettings(224, margin_ratio=1.5, shown_ratio=1.3, min_face_px=48)
 
 
-def test_a_margin_that_is_asked_for_is_shown_whole(tmp_path: Path, work: Path, crops: Path) -> None:
-    assert facetell(["crop", str(work / "dataset"), "-o", str(tmp_path / "crops"), "--margin-ratio", "2"]) == 0
-    assert read_crop_settings(tmp_path / "crops") == CropSettings(224, margin_ratio=2.0, shown_ratio=2.0)
+@pytest.mark.parametrize(
+    ("options", "margin_ratio", "shown_ratio"),
+    [(["--margin-ratio", "1.2"], 1.2, 1.2), (["--margin-ratio", "2", "--shown-ratio", "1.6"], 2.0, 1.6)],
+)
+def test_what_is_asked_for_is_cut_and_shown(
+    tmp_path: Path, work: Path, crops: Path, options: list[str], margin_ratio: float, shown_ratio: float
+) -> None:
+    assert facetell(["crop", str(work / "dataset"), "-o", str(tmp_path / "crops"), *options]) == 0
+    assert read_crop_settings(tmp_path / "crops") == CropSettings(
+        224, margin_ratio=margin_ratio, shown_ratio=shown_ratio
+    )
 
 
-@pytest.mark.parametrize("content", [None, "{}", json.dumps({"settings": {"size": 3}}), "no json"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--shown-ratio", "1.6"], "--shown-ratio 1.6 is more than the crop has: 1.5"),
+        (["--pre-cropped", "--shown-ratio", "1.2"], "with --pre-cropped they are not"),
+        (["--pre-cropped", "--margin-ratio", "1.2"], "with --pre-cropped they are not"),
+    ],
+)
+def test_ratios_that_contradict_are_wrong_usage(
+    tmp_path: Path, patterns: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert facetell(["crop", str(patterns), "-o", str(tmp_path / "crops"), *options]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "crops").exists()
+
+
+def test_crops_of_an_earlier_version_are_to_be_made_again(tmp_path: Path) -> None:
+    (tmp_path / "crop.json").write_text(json.dumps({"settings": {"input_size_px": 224, "margin_ratio": 1.5}}))
+    with pytest.raises(DatasetError, match="made by an earlier facetell"):
+        read_crop_settings(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "{}", json.dumps({"settings": {"shown_ratio": 1.3, "size": 3}}), "no json"])
 def test_settings_of_another_folder_are_an_error(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "crop.json").write_text(content)

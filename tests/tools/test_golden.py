@@ -213,7 +213,10 @@ def test_the_formulas_lead_to_the_faces(
 def test_the_formulas_lead_to_the_crops_and_scores(picture: dict[str, Any], bundle: Bundle, samples: Path) -> None:
     detector = Detector(bundle, precision="float32")
     for face in picture["faces"]:
-        ours = enlarged(crop(read_image(samples / picture["file"]), square_of(face)), face["enlarged"])
+        x_min, y_min, x_max, y_max = face["box_xyxy"]
+        closeness = square_of(face).side_px / (bundle.shown_ratio * max(x_max - x_min, y_max - y_min))
+        assert face["enlarged"] == pytest.approx(max(1, closeness), abs=TOLERANCES["enlarged"])
+        ours = enlarged(crop(read_image(samples / picture["file"]), square_of(face)), closeness)
         probes = [ours[y, x].astype(int) for x, y in PROBES_XY]
         assert np.abs(np.subtract(probes, face["probes_rgb"])).max() <= TOLERANCES["crop_levels"]
         if face["doubt"] != "too_small":

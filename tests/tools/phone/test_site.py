@@ -43,6 +43,8 @@ def test_the_models_are_the_bundles(files: dict[str, bytes], bundle: Bundle) -> 
     manifest = json.loads(files["bundle/model.json"])
     assert manifest["thresholds"] == {"real": bundle.thresholds.real, "fake": bundle.thresholds.fake}
     assert manifest["license"] == bundle.license
+    ratios = ("margin_ratio", "shown_ratio", "min_face_px", "pre_cropped")
+    assert {name: manifest["face"][name] for name in ratios} == {name: getattr(bundle, name) for name in ratios}
 
 
 def test_all_but_the_service_worker_is_kept_for_offline(files: dict[str, bytes]) -> None:
