@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ pytest.importorskip("tensorflow")
 
 from sklearn.metrics import roc_auc_score
 
-from facetell.edge.crops import read_crop
-from facetell.edge.cut import centre
+from facetell.edge.crops import SHOWN_RATIO, read_crop
+from facetell.edge.cut import centre, closer
 from facetell.edge.manifest import read_manifest, select
 from facetell.pipeline.backbones import HEAD_LAYER, build_network, detector, kind_scores
 from facetell.pipeline.batches import SELF_BLEND
@@ -130,13 +131,15 @@ def test_a_temperature_has_its_limits(is_fake: np.ndarray) -> None:
     assert np.isfinite(bias)
 
 
-def test_what_is_tempered_is_the_head(small_crops: Path) -> None:
+@pytest.mark.parametrize("room_ratio", [0.0, 1.5])
+def test_what_is_tempered_is_the_head(room_ratio: float, small_crops: Path) -> None:
     keras.utils.set_random_seed(0)
     model: Any = detector(build_network("none", "cnn", kinds=3), 64)
     head = model.get_layer(HEAD_LAYER)
     head.set_weights([np.random.default_rng(0).normal(0, 50, head.kernel.shape), np.full(3, 9.0)])
-    records = select(read_manifest(small_crops), "validation")
-    images = np.stack([centre(read_crop(small_crops, record), 64) for record in records]).astype(np.float32)
+    records = [replace(r, room_ratio=room_ratio) for r in select(read_manifest(small_crops), "validation")]
+    crops = [centre(read_crop(small_crops, record), 64) for record in records]
+    images = np.stack([closer(crop, room_ratio / SHOWN_RATIO) for crop in crops]).astype(np.float32)
     before = kind_scores(model, 64).predict_on_batch(images)
     temperature, bias = fit_temperature(before.astype(np.float64), np.array([r.is_fake for r in records]))
     temper_kinds(model, small_crops, records)
