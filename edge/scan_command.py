@@ -51,7 +51,7 @@ def _not_empty(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...
 )
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads.  [default: one for each processor]")
 @click.option("--threshold", type=NumberRange(0, 1), help="Call a face fake from this p_fake on, real below it.")
-@click.option("--pre-cropped", is_flag=True, help="The pictures are face crops already; look for no face.")
+@click.option("--pre-cropped", is_flag=True, help="The pictures are crops from facetell crop; look for no face.")
 @click.option("--careful", is_flag=True, help="Score mild variations of each face, too: uncertain where they differ.")
 @small_faces("on")
 @click.option(
