@@ -31,14 +31,15 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def scan(*python: str | Path, precision: str, runtime: str) -> tuple[list[tuple[str, int]], np.ndarray, np.ndarray]:
-    """Return how many faces the sample pictures have, each face's box (N, 4) and p_fake (N,)."""
+    """Return how many faces the sample pictures have, each face's box (N, 4) and the p_fake (N,) of those scored."""
     options = ("--precision", precision, "--runtime", runtime, "--format", "jsonl")
     done = run(*python, "-m", "facetell.tools.cli", "scan", "samples", *options)
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     faces = [face for result in results for face in result["faces"]]
     counts = [(result["path"], len(result["faces"])) for result in results]
-    return counts, np.array([face["box_xyxy"] for face in faces]), np.array([face["p_fake"] for face in faces])
+    p_fake = [face["p_fake"] for face in faces if face["p_fake"] is not None]
+    return counts, np.array([face["box_xyxy"] for face in faces]), np.array(p_fake)
 
 
 @pytest.fixture(scope="module", params=RELEASES)

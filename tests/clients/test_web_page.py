@@ -192,10 +192,10 @@ def test_light_and_dark(page: Page) -> None:
 
 
 def test_the_history_is_searched_and_deleted(page: Page, samples: Path) -> None:
-    upload(page, samples / "real_grace_hopper.jpg")
+    upload(page, samples / "real_astronaut.jpg")
     shown(page, "Looks real")
     page.get_by_role("tab", name="History").click()
-    shown(page, "real_grace_hopper.jpg")
+    shown(page, "real_astronaut.jpg")
     page.get_by_label("Search").fill("nothing like it")
     shown(page, "Nothing matches nothing like it")
     page.get_by_label("Search").fill("")
