@@ -21,7 +21,7 @@ import psutil
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 VERDICTS = {
-    "real_grace_hopper.jpg": "real",
+    "real_grace_hopper.jpg": "uncertain",
     "two_faces.jpg": "fake",
     "no_face_coffee.jpg": "no face",
     "real_astronaut.jpg": "real",
