@@ -59,7 +59,7 @@ def test_the_manifest_is_true_of_its_files(exported: Path, run: Path) -> None:
         "pre_cropped": False,
     }
     known = Run.read(run)
-    assert (manifest["format"], manifest["name"], manifest["license"]) == (3, "tiny", "for tests")
+    assert (manifest["format"], manifest["name"], manifest["license"]) == (4, "tiny", "for tests")
     assert manifest["input"] == {"size": 224, "color": "RGB", "range": [0, 255]}
     assert Thresholds(**manifest["thresholds"]) == known.thresholds
     assert manifest["created_with"] == known.versions
