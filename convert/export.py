@@ -40,7 +40,17 @@ from .foreign import load_foreign
 from .ladder import CALIBRATION_CROPS, RUNGS, build
 from .metadata import with_metadata
 from .tflite import convert
-from .verify import HERE, MAX_MEAN_DRIFT, Comparison, compare, find_places, keras_row, load_keras, measure
+from .verify import (
+    HERE,
+    MAX_MEAN_DRIFT,
+    Comparison,
+    compare,
+    find_places,
+    keras_row,
+    load_keras,
+    score_bundle,
+    with_latencies,
+)
 
 Progress = Callable[[str], None]
 
@@ -178,6 +188,10 @@ class _Export:
                 self._drop(precision)
         self._explain(model, calibration)
         self._climb(files["float32"], calibration)
+        bundle = load_bundle(self.folder)
+        self.comparisons = with_latencies(self.comparisons, self.folder, bundle, self.places)
+        for precision in bundle.classifiers:
+            self._note(precision, [known for known in self.comparisons if known.file == precision])
         card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings)
         (self.folder / CARD).write_text(card, encoding="utf-8")
         return self.comparisons
@@ -247,9 +261,13 @@ class _Export:
         bundle = load_bundle(self.folder)
         comparisons = []
         for place in self.places:
-            rows = measure(self.folder, bundle, [precision], place, self.crops, self.validation, self.progress)
-            for _, p_fake, latency_ms in rows:
-                comparisons.append(compare(precision, place, p_fake, self.reference, self.labels, bundle, latency_ms))
+            self.progress(f"scoring with {precision}, {place}")
+            p_fake = score_bundle(self.folder, self.crops, self.validation, precision, place.runtime, place.python)
+            comparisons.append(compare(precision, place, p_fake, self.reference, self.labels, bundle))
+        self._note(precision, comparisons)
+        return comparisons
+
+    def _note(self, precision: str, comparisons: Sequence[Comparison]) -> None:
         measured = [asdict(comparison) for comparison in comparisons]
         self.manifest["metrics"][precision] = {
             "split": "validation",
@@ -257,7 +275,6 @@ class _Export:
             "measured": measured,
         }
         self._write_manifest()
-        return comparisons
 
     def _manifest(self) -> dict[str, Any]:
         run = self.run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..edge.crops import CropSettings, judged, read_crop, read_crop_settings
+from ..edge.crops import CropSettings, network_view, read_crop, read_crop_settings
 from ..edge.cut import closer
 from ..edge.manifest import Record
 from .finetune import fine_tune
@@ -57,7 +57,7 @@ def build(
     """
     graph = prepare(float32, rung.int8_below)
     settings = read_crop_settings(crops)
-    images = [judged(read_crop(crops, record), record, settings) for record in calibration]
+    images = [network_view(read_crop(crops, record), record, settings) for record in calibration]
     values = observe(graph, images)
     equalise(graph, values)
     set_ranges(graph, observe(graph, images))

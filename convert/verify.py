@@ -6,7 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,11 @@ class Comparison:
     """Of one invocation in one thread."""
 
     @property
+    def place(self) -> str:
+        """Where it was measured, as a Place names itself."""
+        return f"{self.runtime} on {self.processor}"
+
+    @property
     def holds(self) -> bool:
         """Whether it is as good as the reference."""
         return (
@@ -107,7 +112,7 @@ def verify(
     the run that the bundle lies in, or of run_folder; without one it is the bundle's first file. Table, scores and plot
     go to output, or to the run's verification-SPLIT; card puts the table into the bundle's model card, too.
 
-    Raises ModelError for a bundle that cannot be loaded, DatasetError when the crops were cut otherwise than the
+    Raises ModelError for a bundle that cannot be loaded, DatasetError when the crops were not cut like the
     bundle's, the split lacks a label or was changed since the training, or run_folder holds no run or another bundle's.
     """
     bundle = load_bundle(bundle_path)
@@ -143,11 +148,11 @@ def verify(
         scores.append(score_keras(load_keras(run_folder), run.calibration, crops, records))
         comparisons.append(keras_row(scores[0], labels, model_file.stat().st_size))
     for place in places:
-        rows = measure(bundle_path, bundle, files, place, crops, records, progress)
-        for precision, p_fake, latency_ms in rows:
-            scores.append(p_fake)
-            comparison = compare(precision, place, p_fake, scores[0], labels, bundle, latency_ms)
-            comparisons.append(comparison)
+        for precision in files:
+            progress(f"scoring with {precision}, {place}")
+            scores.append(score_bundle(bundle_path, crops, records, precision, place.runtime, place.python))
+            comparisons.append(compare(precision, place, scores[-1], scores[0], labels, bundle))
+    comparisons = with_latencies(comparisons, bundle_path, bundle, places)
     output = output or (run_folder / f"verification-{split}" if run_folder else None)
     if output:
         _write(output, records, comparisons, scores, bundle.thresholds)
@@ -174,20 +179,17 @@ def find_places(pythons: Sequence[Sequence[str]]) -> list[Place]:
     return places
 
 
-def measure(
-    bundle_path: Path,
-    bundle: Bundle,
-    precisions: Sequence[str],
-    place: Place,
-    crops: Path,
-    records: Sequence[Record],
-    progress: Callable[[str], None],
-) -> Iterator[tuple[str, np.ndarray, float]]:
-    """Yield precision, calibrated p_fake (N,) and milliseconds of files of a bundle's folder in one place."""
-    files = [(bundle_path / bundle.classifiers[precision].file).resolve() for precision in precisions]
-    for precision, latency_ms in zip(precisions, latencies_ms(files, place.runtime, place.python), strict=True):
-        progress(f"scoring with {precision}, {place}")
-        yield precision, score_bundle(bundle_path, crops, records, precision, place.runtime, place.python), latency_ms
+def with_latencies(
+    comparisons: Sequence[Comparison], bundle_path: Path, bundle: Bundle, places: Sequence[Place]
+) -> list[Comparison]:
+    """Return comparisons with the milliseconds of their files, which take turns in each place: compare those times."""
+    files = [name for name in bundle.classifiers if any(comparison.file == name for comparison in comparisons)]
+    paths = [(bundle_path / bundle.classifiers[name].file).resolve() for name in files]
+    found = {}
+    for place in places:
+        times = latencies_ms(paths, place.runtime, place.python)
+        found |= {(name, str(place)): latency_ms for name, latency_ms in zip(files, times, strict=True)}
+    return [replace(known, latency_ms=found.get((known.file, known.place))) for known in comparisons]
 
 
 def latencies_ms(files: Sequence[Path], runtime: str = "auto", python: Sequence[str] = HERE) -> list[float]:
@@ -239,7 +241,6 @@ def compare(
     reference: np.ndarray,
     is_fake: np.ndarray,
     bundle: Bundle,
-    latency_ms: float | None = None,
 ) -> Comparison:
     """Return how a file's scores (N,) differ from the reference's (N,)."""
     thresholds = bundle.thresholds
@@ -257,7 +258,6 @@ def compare(
         mean_drift=float(drift.mean()),
         max_drift=float(drift.max()),
         size_bytes=bundle.classifiers[file].size_bytes,
-        latency_ms=latency_ms,
     )
 
 

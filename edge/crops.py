@@ -19,8 +19,8 @@ MARGIN_RATIO = 1.5
 and generators fail. Training shows up to all of it."""
 
 SHOWN_RATIO = 1.3
-"""Side of what is judged, the enlarged centre of that square, over the longer side of the face box. Networks that were
-trained on wider views separate unseen sources better with 1.1 to 1.3 (docs/recipe.md)."""
+"""Side of the view that the network scores, the enlarged centre of that square, over the longer side of the face box.
+Networks that were trained on wider views separate unseen sources better with 1.1 to 1.3 (docs/recipe.md)."""
 
 MIN_FACE_PX = 48.0
 """Longer side of the smallest face box that is judged: below it, more than 2 % of real faces are called fake
@@ -64,6 +64,6 @@ def read_crop(crops: Path, record: Record) -> np.ndarray:
         raise DatasetError(f"{crops / record.path}: {error}; make the crops again with: facetell crop") from error
 
 
-def judged(crop: np.ndarray, record: Record, settings: CropSettings) -> np.ndarray:
-    """Return what a network of this input judges of a stored crop, as a scan cuts it, (S, S, 3) uint8 RGB."""
+def network_view(crop: np.ndarray, record: Record, settings: CropSettings) -> np.ndarray:
+    """Return the view of a stored crop that the network scores, as a scan cuts it, (S, S, 3) uint8 RGB."""
     return closer(centre(crop, settings.input_size_px), record.room_ratio / settings.shown_ratio)

@@ -16,7 +16,7 @@ from .blazeface import BlazeFace
 from .bundle import Bundle
 from .calibration import Thresholds
 from .conditions import variations
-from .cut import centre, closeness, closer, cut_square, face_square, resize_face, saved_size_px
+from .cut import centre, closeness, closer, crop_face, face_square, resize_face, saved_size_px
 from .errors import ImageError, ModelError
 from .faces import Box, Face, Square
 from .finder import HINT_SCORE, FaceFinder, is_sure
@@ -200,12 +200,18 @@ class Detector:
 
     def crop(self, image: np.ndarray, box_xyxy: Box, roll_degrees: float = 0.0) -> np.ndarray:
         """Return what is scored of a face in a (H, W, 3) uint8 RGB picture: (S, S, 3) uint8 RGB of the input size."""
-        square, size = self.square(image, box_xyxy, roll_degrees), self.bundle.input_size_px
+        bundle, size = self.bundle, self.bundle.input_size_px
         if self._pre_cropped:
-            cut = centre(resize_face(image, size_px=saved_size_px(size)), size)
-        else:
-            cut = cut_square(image, square, size_px=size)
-        return closer(cut, self.closeness(square, box_xyxy))
+            crop = centre(resize_face(image, size_px=saved_size_px(size)), size)
+            return closer(crop, self.closeness(self.square(image, box_xyxy), box_xyxy))
+        return crop_face(
+            image,
+            box_xyxy,
+            size_px=size,
+            margin_ratio=bundle.margin_ratio,
+            shown_ratio=bundle.shown_ratio,
+            roll_degrees=roll_degrees,
+        )
 
     def closeness(self, square: Square, box_xyxy: Box) -> float:
         """Return how far to enlarge the centre of a face's square; 1 or less: not at all.

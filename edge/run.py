@@ -57,9 +57,11 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Read folder/run.json; raises DatasetError when the folder holds no finished run."""
+        """Read folder/run.json; raises DatasetError when the folder holds no finished run, or an earlier version's."""
         try:
             values = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            if "shown_ratio" not in values:
+                raise DatasetError(f"{folder} was trained by an earlier facetell; cut the crops and train again")
             calibration, thresholds = Calibration(**values["calibration"]), Thresholds(**values["thresholds"])
             return cls(**values | {"calibration": calibration, "thresholds": thresholds})
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -82,12 +84,12 @@ def check_split(run_folder: Path, records: Iterable[Record]) -> None:
 
 
 def check_cut(model: Run | Bundle, crops: Path) -> None:
-    """Raise DatasetError when crops were cut otherwise than those that a model was trained on."""
+    """Raise DatasetError when crops were not cut like those that a model was trained on."""
     cut = read_crop_settings(crops)
     names = ("input_size_px", "margin_ratio", "shown_ratio", "pre_cropped")
     if differing := [name for name in names if getattr(cut, name) != getattr(model, name)]:
         had = ", ".join(f"{name} {getattr(cut, name)}, the model wants {getattr(model, name)}" for name in differing)
-        raise DatasetError(f"{crops} was cut otherwise: {had}; run facetell crop again")
+        raise DatasetError(f"{crops} does not fit the model: {had}; run facetell crop again")
 
 
 def _no_run(folder: Path) -> DatasetError:

@@ -15,7 +15,7 @@ import numpy as np
 from .bundle import load_bundle
 from .calibration import Calibration, Thresholds, choose_thresholds, fit_calibration
 from .conditions import CONDITIONS, THRESHOLD_CONDITIONS
-from .crops import judged, read_crop, read_crop_settings
+from .crops import network_view, read_crop, read_crop_settings
 from .detector import Detector
 from .errors import DatasetError, FacetellError
 from .manifest import RESERVED, Record, deciding, read_manifest
@@ -33,11 +33,11 @@ def score_crops(
     records: Sequence[Record],
     change: Callable[[np.ndarray], np.ndarray] = lambda image: image,
 ) -> np.ndarray:
-    """Return raw p_fake (N,) of what is judged of the crops, each after change((S, S, 3) uint8 RGB)."""
+    """Return raw p_fake (N,) of the views of crops that a network scores, each after change((S, S, 3) uint8 RGB)."""
     settings, scores = read_crop_settings(crops), []
     for start in range(0, len(records), _BATCH):
         chosen = records[start : start + _BATCH]
-        images = [change(judged(read_crop(crops, record), record, settings)) for record in chosen]
+        images = [change(network_view(read_crop(crops, record), record, settings)) for record in chosen]
         scores.append(predict(np.stack(images).astype(np.float32))[:, 0])
     return np.concatenate(scores)
 
@@ -69,7 +69,7 @@ def score_with_bundle(bundle: Path, crops: Path, paths: Sequence[str], precision
     """
     detector, settings = Detector(load_bundle(bundle), precision=precision, runtime=runtime), read_crop_settings(crops)
     records = {record.path: record for record in read_manifest(crops)}
-    return [detector.score(judged(read_crop(crops, records[path]), records[path], settings)) for path in paths]
+    return [detector.score(network_view(read_crop(crops, records[path]), records[path], settings)) for path in paths]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 from ..edge.blazeface import BlazeFace
 from ..edge.bundle import DEFAULT_BUNDLE, FACE_DETECTOR
 from ..edge.conditions import CONDITIONS
-from ..edge.crops import CropSettings, judged, read_crop, read_crop_settings
+from ..edge.crops import CropSettings, network_view, read_crop, read_crop_settings
 from ..edge.cut import centre, crop_face, resize_face, saved_size_px
 from ..edge.finder import HINT_SCORE, FaceFinder, is_sure
 from ..edge.manifest import Record
@@ -64,7 +64,7 @@ def score_condition(predict: Predict, crops: Path, records: Sequence[Record], co
         for index, record in enumerate(batch, start):
             crop = read_crop(crops, record)
             if refind is None:
-                view = CONDITIONS[condition](judged(crop, record, settings))
+                view = CONDITIONS[condition](network_view(crop, record, settings))
             else:
                 view = refind(MOVES[condition](crop, record, settings.input_size_px / room(record)))
             if view is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from ..edge.crops import judged, read_crop, read_crop_settings
+from ..edge.crops import network_view, read_crop, read_crop_settings
 from ..edge.manifest import Record
 from .backbones import HEAD_LAYER, kind_scores
 from .batches import SELF_BLEND, room
@@ -126,6 +126,6 @@ def _scores(detector: Any, pictures: Sequence[tuple[Record, bool]], crops: Path)
             crop = read_crop(crops, record)
             if blend:
                 crop = self_blend(crop, settings.input_size_px / room(record), rng)
-            images.append(judged(crop, record, settings))
+            images.append(network_view(crop, record, settings))
         scores.append(network.predict_on_batch(np.stack(images).astype(np.float32)))
     return np.concatenate(scores).astype(np.float64)

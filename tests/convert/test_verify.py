@@ -158,11 +158,11 @@ def test_a_comparison_counts_what_differs(bundle: Bundle) -> None:
     bundle = replace(bundle, thresholds=Thresholds(real=0.3, fake=0.7, chosen_at="by hand"))
     reference, other = np.array([0.1, 0.4, 0.6, 0.9]), np.array([0.1, 0.2, 0.5, 0.6])
     place = Place(("python",), "some-runtime", "1.0", "a processor")
-    found = compare("float32", place, other, reference, np.array([False, True, False, True]), bundle, 1.5)
+    found = compare("float32", place, other, reference, np.array([False, True, False, True]), bundle)
     assert (found.auc, found.auc_loss, found.agreement) == (0.75, 0, 0.5)
     assert (found.mean_drift, found.max_drift) == pytest.approx((0.15, 0.3))
     size = f"{bundle.classifiers['float32'].size_bytes / 1e6:.2f}"
-    assert str(comparison_table([found])).splitlines()[-1] == (
+    assert str(comparison_table([replace(found, latency_ms=1.5)])).splitlines()[-1] == (
         f"| float32 | some-runtime 1.0 | a processor | 0.7500 | +0.0000 | 50.00% | 0.1500 | 0.300 | {size} | 1.50 |"
     )
 

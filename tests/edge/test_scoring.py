@@ -8,7 +8,7 @@ import pytest
 from facetell.edge.bundle import Bundle
 from facetell.edge.calibration import FALSE_ALARM_SHARE, Thresholds
 from facetell.edge.conditions import CONDITIONS, THRESHOLD_CONDITIONS
-from facetell.edge.crops import CropSettings, judged
+from facetell.edge.crops import CropSettings, network_view
 from facetell.edge.cut import centre, crop_face, face_square
 from facetell.edge.detector import Detector
 from facetell.edge.manifest import LABELS, Record
@@ -76,7 +76,7 @@ def test_thresholds_keep_their_promise_under_every_condition_they_are_set_for(cr
     assert false_alarms("half size", clean_alone) > 2 * FALSE_ALARM_SHARE  # so it takes more than clean ones
 
 
-# What a scan shows is what stored crops are judged by
+# A stored crop is scored by the view that a scan cuts
 
 
 @pytest.mark.parametrize(("margin_ratio", "shown_ratio"), [(1.5, 1.3), (1.5, 1.0), (2.0, 2.0)])
@@ -94,7 +94,7 @@ def test_a_stored_crop_is_judged_as_a_scan_judges_the_photo(
     stored = crop_face(image, box, size_px=256, margin_ratio=margin_ratio, surround_ratio=256 / 224)
     room_ratio = face_square(image, box, margin_ratio=margin_ratio).side_px / side
     known = replace(record("real/0.png", "real"), room_ratio=room_ratio)
-    seen = judged(stored, known, settings)
+    seen = network_view(stored, known, settings)
     assert np.abs(seen.astype(int) - Detector(bundle).crop(image, box)).max() <= 1
     assert np.array_equal(seen, centre(stored, 224)) == (room_ratio <= shown_ratio)
     if room_ratio == margin_ratio:  # a crop alone does not say that it is tighter

@@ -246,3 +246,11 @@ def test_crops_with_another_margin_are_an_error(tmp_path: Path, run: Path, crops
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no finished run"):
         evaluate(tmp_path, tmp_path / "report")
+
+
+def test_a_run_of_an_earlier_version_is_to_be_trained_again(tmp_path: Path, run: Path) -> None:
+    described = json.loads((run / "run.json").read_text())
+    del described["shown_ratio"]
+    (tmp_path / "run.json").write_text(json.dumps(described))
+    with pytest.raises(DatasetError, match="trained by an earlier facetell"):
+        evaluate(tmp_path, tmp_path / "report")
