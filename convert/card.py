@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..edge.bundle import PRECISIONS
 from ..edge.cut import saved_size_px
 from ..edge.errors import DatasetError
 from ..edge.manifest import RESERVED
@@ -103,8 +104,7 @@ Raspberry Pis, laptops and servers. Made and read by facetell; any TFLite runtim
 ## Use
 
 {_crop(manifest, run)}
-Give raw RGB 0..255 to `float32.tflite` or `float16.tflite` as float32, to `int8.tflite` as uint8. The outputs are
-[real, fake] as float32. {_calibration(manifest)}
+Give any of the files raw RGB 0..255 as float32. The outputs are [real, fake] as float32. {_calibration(manifest)}
 {_explained(manifest)}
 Fake from {thresholds.fake:.4g}, real up to {thresholds.real:.4g}, uncertain between: {thresholds.chosen_at}.
 
@@ -123,7 +123,7 @@ thresholds above. {_chosen_by(run)} ms is from a crop's bytes to its scores, in 
 
 {comparison_table(comparisons)}
 
-{_int8(manifest)}
+{_gate(manifest)}
 
 ## Limits
 
@@ -274,23 +274,13 @@ def _calibration(manifest: dict[str, Any]) -> str:
     return "The calibrated p_fake is sigmoid(logit(fake) / temperature + bias), with the values in `model.json`."
 
 
-def _int8(manifest: dict[str, Any]) -> str:
-    tried = manifest["metrics"]["int8_rungs"]
-    lines = [
-        f"- {rung['rung']}: {rung['error']}"
-        if "error" in rung
-        else f"- {rung['rung']}: {'holds' if rung['holds'] else 'does not hold'}; on {rung['runtime']}, its worst: AUC "
-        f"loss {rung['auc_loss']:+.4f}, same verdict {rung['agreement']:.2%}, mean drift {rung['mean_drift']:.4f}"
-        for rung in tried
-    ]
-    shipped = "int8" in manifest["files"]
-    head = "How int8 was made, step by step until one held" if shipped else "There is no int8 file, since none held"
+def _gate(manifest: dict[str, Any]) -> str:
+    missing = [precision for precision in PRECISIONS if precision not in manifest["files"]]
     return "\n".join(
         [
-            f"{head} (at most {MAX_AUC_LOSS} of AUC lost, at least {MIN_AGREEMENT:.1%} the same verdict, at most "
-            f"{MAX_MEAN_DRIFT} mean drift, wherever it was run):",
-            "",
-            *lines,
+            f"A file is only kept if, on every runtime, at most {MAX_AUC_LOSS} of AUC is lost, at least "
+            f"{MIN_AGREEMENT:.1%} of the faces get the same verdict, and p_fake differs by at most {MAX_MEAN_DRIFT} on average.",
+            *(f"There is no {precision} file: it did not hold." for precision in missing),
         ]
     )
 

@@ -25,7 +25,6 @@ from ..edge.files import new_folder
 from ..edge.manifest import (
     LABELS,
     Record,
-    balanced_sample,
     deciding,
     read_manifest,
     select,
@@ -37,12 +36,11 @@ from ..edge.scoring import calibrate, score_crops
 from .card import NOTICE, CardSettings, model_card
 from .explain import with_map
 from .foreign import load_foreign
-from .ladder import CALIBRATION_CROPS, RUNGS, build
 from .metadata import with_metadata
+from .quantize import quantize
 from .tflite import convert
 from .verify import (
     HERE,
-    MAX_MEAN_DRIFT,
     Comparison,
     compare,
     find_places,
@@ -131,9 +129,8 @@ def export(
 ) -> list[Comparison]:
     """Write a bundle and return how its files compare with the Keras model on the validation crops.
 
-    int8 is tried rung by rung until it holds on every runtime of every Python; if it never does, the bundle goes
-    without, as it does without a float16 that does not hold. Raises DatasetError when output exists, ModelError when
-    float32 does not hold or cannot be scored.
+    A float16 or int8 file that does not hold on every runtime of every Python is left out. Raises DatasetError when
+    output exists, ModelError when float32 does not hold or cannot be scored.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DatasetError(f"{output} exists already; choose another folder with -o, or delete it first")
@@ -155,7 +152,7 @@ class _Export:
         self.subject, self.run, self.settings = subject, subject.run, settings
         self.crops, self.folder, self.progress = subject.crops, folder, progress
         records = without_sources(read_manifest(self.crops), self.run.arguments.get("leave_out", ()))
-        self.training, self.validation = select(records, "train"), select(records, "validation")
+        self.validation = select(records, "validation")
         self.labels = np.array([record.is_fake for record in self.validation])
         self.places = find_places(pythons)
         progress("scoring with keras")
@@ -170,24 +167,26 @@ class _Export:
         (self.folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
         (self.folder / LABELS_FILE).write_text("\n".join(LABELS) + "\n", encoding="utf-8")
         self.manifest["face"]["sha256"] = hashlib.sha256(finder).hexdigest()
-        self.progress("converting to float32 and float16")
+        self.progress("converting to float32, float16 and int8")
         keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
         model, calibration = self.subject.model, self.run.calibration
         files = convert(model)
+        try:
+            files["int8"] = quantize(files["float32"])
+        except ModelError as error:
+            self.progress(str(error))
         for precision, content in files.items():
             self._add(precision, content, calibration)
             measured = self._measured(precision)
-            if all(comparison.mean_drift <= MAX_MEAN_DRIFT for comparison in measured):
+            worst = min(measured, key=lambda comparison: (comparison.holds, comparison.agreement))
+            if all(comparison.holds for comparison in measured):
                 self.comparisons += measured
             elif precision == "float32":
-                raise ModelError(
-                    f"float32 does not say what Keras says: {_worst(measured).in_words()}; please report this model"
-                )
+                raise ModelError(f"float32 does not say what Keras says: {worst.in_words()}; please report this model")
             else:
-                self.progress(f"{precision} does not hold: {_worst(measured).in_words()}")
+                self.progress(f"{precision} does not hold: {worst.in_words()}")
                 self._drop(precision)
         self._explain(model, calibration)
-        self._climb(files["float32"], calibration)
         bundle = load_bundle(self.folder)
         self.comparisons = with_latencies(self.comparisons, self.folder, bundle, self.places)
         for precision in bundle.classifiers:
@@ -215,37 +214,13 @@ class _Export:
         self.manifest["explain"] = {"file": EXPLAIN, "sha256": sha256, "size_bytes": len(content)}
         self._write_manifest()
 
-    def _climb(self, float32: bytes, calibration: Calibration) -> None:
-        sample = balanced_sample(self.training, CALIBRATION_CROPS)
-        tried = self.manifest["metrics"]["int8_rungs"] = []
-        for rung in RUNGS:
-            self.progress(f"int8, {rung.name}")
-            try:
-                content = build(rung, float32, self.crops, self.training, sample, self.progress)
-                self._add("int8", content, calibration, rung=rung.name)
-                measured = self._measured("int8")
-            except ModelError as error:  # what cannot be built, or does not run somewhere, does not hold
-                tried.append({"rung": rung.name, "holds": False, "error": str(error)})
-                self.progress(str(error))
-                continue
-            holds = all(comparison.holds for comparison in measured)
-            worst = _worst(measured)
-            tried.append({"rung": rung.name, "holds": holds} | asdict(worst))
-            if holds:
-                self.comparisons += measured
-                self._write_manifest()
-                return
-            self.progress(f"int8, {rung.name}, does not hold: {worst.in_words()}")
-        self._drop("int8")
-
-    def _add(self, precision: str, content: bytes, calibration: Calibration, **known: str) -> None:
+    def _add(self, precision: str, content: bytes, calibration: Calibration) -> None:
         content = with_metadata(content, self.settings.name, self.settings.license)
         name = f"{precision}.tflite"
         (self.folder / name).write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
-        self.manifest["files"][precision] = (
-            {"file": name, "sha256": sha256, "size_bytes": len(content)} | asdict(calibration) | known
-        )
+        entry = {"file": name, "sha256": sha256, "size_bytes": len(content)} | asdict(calibration)
+        self.manifest["files"][precision] = entry
         if precision == "float32":
             self.manifest["version"] = sha256[:8]
         self._write_manifest()
@@ -253,7 +228,6 @@ class _Export:
     def _drop(self, precision: str) -> None:
         (self.folder / f"{precision}.tflite").unlink(missing_ok=True)
         self.manifest["files"].pop(precision, None)
-        self.manifest["metrics"].pop(precision, None)
         self._write_manifest()
 
     def _measured(self, precision: str) -> list[Comparison]:
@@ -303,10 +277,6 @@ class _Export:
 
     def _write_manifest(self) -> None:
         (self.folder / MANIFEST).write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
-
-
-def _worst(measured: Sequence[Comparison]) -> Comparison:
-    return min(measured, key=lambda comparison: (comparison.holds, comparison.agreement))
 
 
 def _face_detector() -> Path:

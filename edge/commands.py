@@ -16,7 +16,11 @@ from .errors import ImageError, SourceError, printable
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
-PRECISION = click.Choice(["auto", "float32", "float16", "int8"])
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8"]),
+    help="Which of the bundle's files.  [default: the most exact]",
+)
 MODEL = click.option("--model", type=PATH, help="Bundle, a folder or zip.  [default: the one shipped]")
 
 
@@ -55,7 +59,7 @@ class NumberRange(click.FloatRange):
 @click.option("--jsonl", is_flag=True, help="Write a line of JSON for each face that appears, changes or leaves.")
 @click.option("--save-fakes", type=PATH, metavar="DIR", help="Save the frame in which a face's verdict becomes fake.")
 @MODEL
-@click.option("--precision", type=PRECISION, default="auto", show_default=True)
+@PRECISION
 @click.option("--threshold", type=NumberRange(0, 1), help="Call a face fake from this p_fake on, real below it.")
 @small_faces("off")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but --jsonl.")
@@ -67,7 +71,7 @@ def camera(
     jsonl: bool,
     save_fakes: Path | None,
     model: Path | None,
-    precision: str,
+    precision: str | None,
     threshold: float | None,
     small_faces: bool,
     quiet: bool,

@@ -21,7 +21,6 @@ from .errors import ImageError, ModelError
 from .faces import Box, Face, Square
 from .finder import HINT_SCORE, FaceFinder, is_sure
 from .images import MAX_MEGAPIXELS, REDUCTIONS, Picture
-from .latency import fastest_precision
 from .results import DECIDING, Doubt, FaceResult, FileResult, decided, suspicion
 from .runtime import TFLiteModel
 
@@ -47,8 +46,7 @@ class Detector:
     ) -> None:
         """Set up a bundle's models.
 
-        precision is float32, float16 or int8, by default the most exact there is; auto is int8 where
-        that is much faster here, else float32.
+        precision is float32, float16 or int8, by default the most exact there is.
         threshold, if given, replaces the bundle's two by one: fake at or above it, real below. With pre_cropped, or a
         bundle that was trained so, every picture is taken for one face crop and no face is looked for. When careful,
         mild variations of each face are scored, too: p_fake is their mean, and where verdicts differ it is uncertain.
@@ -56,7 +54,7 @@ class Detector:
 
         Raises ModelError or RuntimeMissingError when the models cannot be run here.
         """
-        classifier = bundle.classifier(fastest_precision(bundle, runtime) if precision == "auto" else precision)
+        classifier = bundle.classifier(precision)
         self.bundle, self._pre_cropped = bundle, pre_cropped or bundle.pre_cropped
         self._careful, self._small_faces, self.max_megapixels = careful, small_faces, max_megapixels
         self.finder = FaceFinder(BlazeFace(bundle.face_detector, min_score=HINT_SCORE, runtime=runtime))

@@ -11,21 +11,17 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
-from .bundle import Bundle
 from .runtime import TFLiteModel, installed_runtimes
 
 _ROUNDS = 10
 _ROUND_S = 0.1
 _WARM_UP = 5
-
-_LOOKS = 5
-_WORTH_IT = 2 / 3
 
 
 def processor() -> str:
@@ -59,25 +55,10 @@ def latencies_ms(contents: Sequence[bytes], runtime: str = "auto") -> list[float
     return [float(np.median(known)) * 1000 for known in seconds]
 
 
-def fastest_precision(bundle: Bundle, runtime: str = "auto") -> str:
-    """Return int8 where it takes less than two thirds of float32's time here, else float32, the more exact.
-
-    It takes some hundredths of a second to tell. Where a bundle has but one of the two, that is it.
-    """
-    if not {"float32", "int8"} <= set(bundle.classifiers):
-        return bundle.classifier().precision
-    models = [TFLiteModel(bundle.classifiers[precision].content, runtime) for precision in ("float32", "int8")]
-    image = np.zeros(models[0].input_shape, np.uint8)
-    # This thread's own time, that a busy machine decides no otherwise than an idle one.
-    looks = [[_timed(model, image, time.thread_time) for model in models] for _ in range(_LOOKS)]
-    float32_s, int8_s = np.min(looks, axis=0)
-    return "int8" if int8_s < float32_s * _WORTH_IT else "float32"
-
-
-def _timed(model: TFLiteModel, image: np.ndarray, clock: Callable[[], float] = time.perf_counter) -> float:
-    started = clock()
+def _timed(model: TFLiteModel, image: np.ndarray) -> float:
+    started = time.perf_counter()
     model.run(image)
-    return clock() - started
+    return time.perf_counter() - started
 
 
 def package_version(package: str) -> str:

@@ -180,16 +180,6 @@ def write_results(results: Iterable[FileResult], format: str, file: TextIO) -> T
     return tally
 
 
-def precision_of(file: Path) -> str | None:
-    """Return the precision of the first row of a JSONL file, if there is one."""
-    try:
-        with file.open("rb") as rows:
-            precision = json.loads(rows.readline())["precision"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return precision if isinstance(precision, str) else None
-
-
 def finished(file: Path, signed: Mapping[str, Any]) -> tuple[set[int], int]:
     """Return the hash() of every path that a JSONL file has a row of, and how many rows are errors.
 

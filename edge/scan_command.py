@@ -35,13 +35,7 @@ def _not_empty(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...
 @click.option("--follow-links", is_flag=True, help="Go into folders that are links, too.")
 @click.option("--watch", type=PATH, metavar="DIR", help="Scan this folder, then what arrives in it, until Ctrl-C.")
 @MODEL
-@click.option(
-    "--precision",
-    type=PRECISION,
-    default="auto",
-    show_default=True,
-    help="Which of the bundle's files; auto is int8 where that is much faster here, else float32.",
-)
+@PRECISION
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime", "tensorflow"]),
@@ -86,7 +80,7 @@ def scan(
     follow_links: bool,
     watch: Path | None,
     model: Path | None,
-    precision: str,
+    precision: str | None,
     runtime: str,
     workers: int | None,
     threshold: float | None,
@@ -114,7 +108,7 @@ def scan(
     from .display import ScanDisplay, summary
     from .explain import Explainer, save_sheets
     from .files import check_writable
-    from .results import finished, precision_of, write_results
+    from .results import finished, write_results
     from .runtime import silent_stderr
     from .scan import available_processors, expand_paths, is_looked_for_in, scan_files
     from .sorting import sort_copies
@@ -158,8 +152,6 @@ def scan(
         listed = _paths_from_stdin(b"\0" if null else b"\n") if _DASH in paths else ()
         files = expand_paths(looked_in, listed, follow_links=follow_links)
         before = output if resume and output and output.exists() else None
-        if before and precision == "auto":
-            precision = precision_of(before) or "auto"
         detector = Detector(
             load_bundle(model or DEFAULT_BUNDLE),
             precision=precision,

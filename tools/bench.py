@@ -108,7 +108,7 @@ def bench(
 ) -> Report:
     """Measure scans of a folder of pictures, or of pictures made in work; raises SourceError where there are none."""
     bundle = load_bundle(model)
-    detector = Detector(bundle, precision="auto")
+    detector = Detector(bundle)
     sets = {str(images): _pictures_of(images, detector)} if images else _made_pictures(work)
     report = Report(
         processor=processor(),

@@ -77,7 +77,7 @@ def _speed(model: Path) -> Finding:
     code = (
         "import json, sys, time; from pathlib import Path; from facetell.edge.bundle import load_bundle;"
         "from facetell.edge.detector import Detector;"
-        "detector = Detector(load_bundle(Path(sys.argv[1])), precision='auto');"
+        "detector = Detector(load_bundle(Path(sys.argv[1])));"
         "results = [detector.scan_file(Path(sys.argv[2])) for _ in range(5)];"
         "print(json.dumps([len(results[0].faces), detector.signed['precision'], detector.classifier.runtime,"
         "min(result.latency_ms or 0 for result in results)]))"
@@ -87,7 +87,7 @@ def _speed(model: Path) -> Finding:
         return Finding("scan", False, said, "see what is said above")
     faces, precision, runtime, latency_ms = json.loads(said)
     told = f"{faces} of 2 faces found in {latency_ms:.0f} ms, {precision} on {runtime}"
-    advice = "close what else is running, or scan with --precision int8" if latency_ms > _SLOW_MS else ""
+    advice = "close what else is running" if latency_ms > _SLOW_MS else ""
     return Finding("scan", faces == 2, told, advice)
 
 

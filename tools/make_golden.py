@@ -27,7 +27,7 @@ from ..edge.results import FaceResult, decided, suspicion
 from ..edge.runtime import installed_runtimes
 from ..edge.scan import expand_paths
 
-FORMAT = 3
+FORMAT = 4
 TOLERANCES = {
     "first_look_px": 0.5,
     "box_px": 2.0,
@@ -35,11 +35,10 @@ TOLERANCES = {
     "enlarged": 0.001,
     "patch_levels": 2,
     "crop_levels": 4,
-    "p_fake_float": 1e-4,
-    "p_fake_int8": 0.02,
+    "p_fake": 1e-4,
     "p_fake_from_file": 0.05,
 }
-"""Of each step, when it is given what the step before gives here; the last is of all steps together, float. A box may
+"""Of each step, when it is given what the step before gives here; the last is of all steps together. A box may
 be further off than a face in the first look: the whole numbers of a closer look may be rounded the other way."""
 
 PROBES_XY = ((40, 80), (184, 80), (112, 140), (223, 223))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from facetell.edge.blazeface import BlazeFace, letterbox
-from facetell.edge.bundle import DEFAULT_BUNDLE, Bundle
+from facetell.edge.bundle import DEFAULT_BUNDLE, PRECISIONS, Bundle
 from facetell.edge.faces import Square
 from facetell.edge.finder import HINT_SCORE
 from facetell.edge.images import read_image
@@ -25,7 +25,6 @@ from facetell.edge.runtime import TFLiteModel
 NEWEST = "1.2.2"
 ROOT = Path(__file__).parents[2]
 SCORE, FIND = (Path(__file__).parent / f"{verb}_with_mediapipe.py" for verb in ("score", "find"))
-LIMITS = {"float32": 1e-4, "float16": 1e-4, "int8": 0.02}
 
 
 def python_with_newest(pytestconfig: pytest.Config) -> Path:
@@ -49,7 +48,7 @@ def python(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Path:
     return Path(sys.executable)
 
 
-@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_mediapipe_gives_the_scores_that_python_gives(
     tmp_path: Path, python: Path, bundle: Bundle, faces: np.ndarray, precision: str
 ) -> None:
@@ -59,9 +58,8 @@ def test_mediapipe_gives_the_scores_that_python_gives(
     done = subprocess.run([python, SCORE, file, tmp_path / "pictures.npy"], capture_output=True, text=True, check=True)
     model = TFLiteModel(file.read_bytes())
     expected = np.array([model.run(picture[np.newaxis])[0][0] for picture in pictures])
-    drift = np.abs(np.array(json.loads(done.stdout)) - expected)
     assert np.ptp(expected) > 0.2
-    assert (drift.mean() if precision == "int8" else drift.max()) <= LIMITS[precision]
+    assert np.array(json.loads(done.stdout)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_mediapipe_finds_the_faces_that_the_edge_finds(

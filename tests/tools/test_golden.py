@@ -19,7 +19,6 @@ from facetell.edge.detector import Detector
 from facetell.edge.faces import Square
 from facetell.edge.finder import HINT_SCORE, FaceFinder, is_sure
 from facetell.edge.images import read_image
-from facetell.edge.runtime import installed_runtimes
 from facetell.edge.scan import expand_paths
 from facetell.tools.make_golden import FORMAT, PATCH_PROBES_XY, PATTERN, PROBES_XY, golden, pattern
 
@@ -28,7 +27,6 @@ GOLDEN: dict[str, Any] = json.loads((DOCS / "golden.json").read_text(encoding="u
 TOLERANCES = GOLDEN["tolerances"]
 PICTURES = [pytest.param(picture, id=picture["file"]) for picture in GOLDEN["pictures"]]
 FOR_PORTS = ("enlarged.jpg", "grey_at_the_edge.jpg", "small_on_transparency.png")
-INT8_TOLERANCE = TOLERANCES["p_fake_int8"] if GOLDEN["runtime"].split()[0] == installed_runtimes()[0] else 0.05
 
 
 def faces_of(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -81,8 +79,7 @@ def test_crops_and_scores(now: dict[str, Any]) -> None:
         assert np.abs(np.subtract(ours["probes_rgb"], listed["probes_rgb"])).max() <= 2
         assert ours["p_fake"].keys() == listed["p_fake"].keys()
         for precision, p_fake in listed["p_fake"].items():
-            tolerance = INT8_TOLERANCE if precision == "int8" else TOLERANCES["p_fake_float"]
-            assert ours["p_fake"][precision] == pytest.approx(p_fake, abs=tolerance)
+            assert ours["p_fake"][precision] == pytest.approx(p_fake, abs=TOLERANCES["p_fake"])
 
 
 def test_verdicts_are_those_of_the_scores_and_uncertain_where_there_is_doubt(bundle: Bundle) -> None:

@@ -1,13 +1,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("mediapipe")
 
-from facetell.convert.graph import Graph
 from facetell.edge.manifest import read_manifest
 from facetell.tools import cli
 
@@ -90,13 +88,6 @@ def test_another_call_does_not_go_over_it(
     assert cli.run(["pipeline", raw, "-o", str(run), *training, *options]) == 1
     assert said in capsys.readouterr().err
     assert tree(run) == before
-
-
-def test_the_networks_last_stage_runs_in_8_bits(run: Path) -> None:
-    graph = Graph.read((run / "bundle" / "int8.tflite").read_bytes())
-    taken = [graph.tensors[step.inputs[0]].dtype for step in graph.operations if step.kind == "CONV_2D"]
-    assert np.int8 in taken
-    assert np.float32 in taken
 
 
 def test_an_unreadable_picture_is_status_3_and_a_lost_bundle_is_made_again(

@@ -82,7 +82,7 @@ def _scan_on(
     named: tuple[str, ...],
     follow_links: bool,
     model: Path | None,
-    precision: str,
+    precision: str | None,
     workers: int | None,
     resume: bool,
     fps: float,
@@ -96,7 +96,7 @@ def _scan_on(
     from ...edge.runtime import silent_stderr
     from .engine import cluster, spread
     from .overview import PAGE, Findings, overview, read_rows
-    from .rows import NONE_DONE, Parts, done_keys, precision_of
+    from .rows import NONE_DONE, Parts, done_keys
     from .scan import Listing, Scanner
     from .sources import Sources, shown
 
@@ -106,15 +106,13 @@ def _scan_on(
         sources.check()
     with until_interrupted() as interrupted, silent_stderr(), parts.claimed():
         before = parts.dataset() if parts.is_there() else None
-        if before:
-            if not resume:
-                raise SourceError(f"{shown(output)} exists already; choose another with -o, or go on by --resume")
-            precision = (precision_of(before) or precision) if precision == "auto" else precision
+        if before and not resume:
+            raise SourceError(f"{shown(output)} exists already; choose another with -o, or go on by --resume")
         make_detector = partial(Detector, load_bundle(model or DEFAULT_BUNDLE), precision=precision, **settings)
         detector = make_detector()
         done = done_keys(before, detector, fps) if before else NONE_DONE
         tally = Tally()
-        arguments = (partial(make_detector, precision=detector.signed["precision"]), sources, fps)
+        arguments = (make_detector, sources, fps)
         if before and not len(done):
             click.echo(f"{shown(output)} has no row that counts for this model and rule; all is scanned.", err=True)
         with ScanDisplay(show=not quiet) as display:

@@ -104,12 +104,6 @@ def key(name: str, size_bytes: int | None, modified_us: int | None) -> bytes:
     return blake2b(f"{name}\0{size_bytes}\0{modified_us}".encode(), digest_size=16).digest()
 
 
-def precision_of(written: Dataset) -> str | None:
-    """Return the precision of the first row, if there is one."""
-    first = written.head(1, columns=["precision"])["precision"].to_pylist()
-    return first[0] if first else None
-
-
 def newest(written: Dataset, detector: Detector, fps: float, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield columns of the rows that a detector would make, of videos at fps; of each file the last row alone."""
     made_so = field("model_sha256") == model_sha256(detector)

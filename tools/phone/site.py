@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ _LIST = "files.js"
 _LISTED = re.compile(r'const VERSION = "\w+";\nconst FILES = (\[.*\]);\n')
 
 _CARD_PAGE = "card.html"
+_CLASSIFIER = "float32.tflite"
 _CARD_PLACE = "<!-- card -->"
 
 _SAMPLES = Path(__file__).parent.parent.parent / "samples"
@@ -32,7 +34,6 @@ _SAMPLE_OF = {
     "fake.jpg": "fake_hopper_with_astronauts_face.jpg",
     "two.jpg": "two_faces.jpg",
 }
-_PRECISIONS = ("float32", "int8")
 
 
 def write_site(bundle: Bundle, output: Path) -> int:
@@ -75,7 +76,7 @@ def _others(output: Path) -> SourceError:
 
 def site_files(bundle: Bundle) -> dict[str, bytes]:
     """Return the content of every file of the page by its path; raises ModelError for a bundle without float32."""
-    bundle.classifier("float32")
+    classifier = bundle.classifier("float32")
     files: dict[str, bytes] = {}
     for folder in (_STATIC, SITE):
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -84,11 +85,7 @@ def site_files(bundle: Bundle) -> dict[str, bytes]:
     files |= {f"samples/{name}": (_SAMPLES / sample).read_bytes() for name, sample in _SAMPLE_OF.items()}
     files[_CARD_PAGE] = files[_CARD_PAGE].replace(_CARD_PLACE.encode(), _as_html(bundle.card).encode())
     files["bundle/model.json"] = json.dumps(_manifest(bundle), indent=2).encode()
-    files |= {
-        f"bundle/{precision}.tflite": classifier.content
-        for precision, classifier in bundle.classifiers.items()
-        if precision in _PRECISIONS
-    }
+    files[f"bundle/{_CLASSIFIER}"] = classifier.content
     if not bundle.pre_cropped:
         files[f"bundle/{FACE_DETECTOR}"] = bundle.face_detector
     if bundle.explainer is not None:
@@ -118,15 +115,7 @@ def _manifest(bundle: Bundle) -> dict[str, Any]:
             "shown_ratio": bundle.shown_ratio,
             "pre_cropped": bundle.pre_cropped,
         },
-        "files": {
-            precision: {
-                "file": f"{precision}.tflite",
-                "temperature": classifier.calibration.temperature,
-                "bias": classifier.calibration.bias,
-            }
-            for precision, classifier in bundle.classifiers.items()
-            if precision in _PRECISIONS
-        },
+        "files": {"float32": {"file": _CLASSIFIER} | asdict(bundle.classifier("float32").calibration)},
         "thresholds": {"real": bundle.thresholds.real, "fake": bundle.thresholds.fake},
     }
     return manifest | ({"explain": {"file": EXPLAIN}} if bundle.explainer is not None else {})

@@ -98,7 +98,7 @@ class Scorer:
         self.bundle = bundle
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         # Videos have one of their own: they keep nobody waiting.
-        self._of_videos = Detector(bundle, precision="auto", max_megapixels=max_megapixels, small_faces=small_faces)
+        self._of_videos = Detector(bundle, max_megapixels=max_megapixels, small_faces=small_faces)
         self._one_video = Lock()
         self._is_stopped = Event()
         for _ in range(workers):

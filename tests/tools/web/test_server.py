@@ -44,7 +44,7 @@ def test_health(client: TestClient, bundle: Bundle) -> None:
 def test_a_score_is_what_scan_says(client: TestClient, samples: Path, bundle: Bundle) -> None:
     answer = score(client, (samples / TWO_FACES).read_bytes())
     assert answer.status_code == 200
-    said, scanned = answer.json(), Detector(bundle, precision="auto").scan_file(samples / TWO_FACES)
+    said, scanned = answer.json(), Detector(bundle).scan_file(samples / TWO_FACES)
     assert (said["verdict"], said["p_fake"], said["model"]) == ("fake", scanned.p_fake, bundle.identity)
     assert [face["box_xyxy"] for face in said["faces"]] == [list(face.box_xyxy) for face in scanned.faces]
     assert (said["width"], said["height"]) == (1024, 600)

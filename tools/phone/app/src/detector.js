@@ -8,8 +8,6 @@ import { findFaces, HINT_SCORE, isSure } from "./finder.js";
 import { closer, cutSquare, faceSquare, roundHalfToEven } from "./pixels.js";
 import { bySuspicion, verdictOf } from "./results.js";
 
-const MUCH_FASTER = 2 / 3; // of float32's time, as facetell scan has it
-const TIMED_RUNS = 8;
 const LOGIT_LIMIT = 13.8; // nothing is said to be sure
 const FULL_EVIDENCE = 20; // log-odds at which a place is painted as strongly as any
 
@@ -30,7 +28,6 @@ class Detector {
 
   constructor(manifest, finder, classifier, fetchFile) {
     this.manifest = manifest;
-    this.precision = "float32";
     this.#fetchFile = fetchFile;
     this.#finder = finder;
     this.#classifier = classifier;
@@ -64,17 +61,6 @@ class Detector {
   #around(picture, { box, roll }) {
     const { margin_ratio, shown_ratio } = this.manifest.face, cut = faceSquare(picture, box, margin_ratio, roll);
     return { cut, shown: { ...cut, side: Math.min(cut.side, shown_ratio * sizeOf({ box })) } };
-  }
-
-  /** Takes int8 instead of float32 where it is there and much faster. */
-  async choosePrecision() {
-    const file = this.manifest.files.int8?.file;
-    if (!file) return;
-    const int8 = await network(this.#fetchFile, file);
-    const [slow, fast] = [await timed(this.#classifier), await timed(int8)];
-    const isFaster = fast < MUCH_FASTER * slow;
-    (isFaster ? this.#classifier : int8).delete();
-    if (isFaster) [this.#classifier, this.precision] = [int8, "int8"];
   }
 
   /** Resolves to { width, height, shares }: how strongly each place of a face's square speaks for a fake, -1..1. */
@@ -121,7 +107,7 @@ class Detector {
   /** Returns the calibrated probability that a crop of the input size, RGB bytes, is of a fake. */
   async score(crop) {
     const [{ values }] = await this.#classifier.run(crop);
-    const { temperature, bias } = this.manifest.files[this.precision];
+    const { temperature, bias } = this.manifest.files.float32;
     const logit = Math.min(Math.max(Math.log(values[1] / (1 - values[1])), -LOGIT_LIMIT), LOGIT_LIMIT);
     return 1 / (1 + Math.exp(-(logit / temperature + bias)));
   }
@@ -130,26 +116,16 @@ class Detector {
 /** Loads a .tflite file; run takes its one input's numbers and resolves to its outputs as { shape, values }. */
 async function network(fetchFile, name) {
   const model = await loadAndCompile(await fetchFile(name), { accelerator: "wasm" });
-  const [{ dtype, shape }] = model.getInputDetails();
+  const [{ shape }] = model.getInputDetails();
   return {
-    shape,
     async run(numbers) {
-      const input = new Tensor(dtype === "uint8" ? numbers : new Float32Array(numbers), shape);
+      const input = new Tensor(new Float32Array(numbers), shape);
       const outputs = await model.run(input);
       const found = outputs.map((output) => ({ shape: [...output.type.layout.dimensions], values: output.toTypedArray() }));
       for (const tensor of [input, ...outputs]) tensor.delete();
       return found;
     },
-    delete: () => model.delete(),
   };
-}
-
-async function timed(classifier) {
-  const blank = new Uint8Array(classifier.shape.reduce((product, side) => product * side));
-  await classifier.run(blank);
-  const start = performance.now();
-  for (let run = 0; run < TIMED_RUNS; run++) await classifier.run(blank);
-  return performance.now() - start;
 }
 
 // As edge/cut.py stores the crops that a network was trained on: a seventh larger.

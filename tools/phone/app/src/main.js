@@ -110,7 +110,6 @@ const loaded = ask("load", location.href).then(
 );
 
 async function settle() {
-  if ((await ask("choosePrecision").catch(() => null)) === "int8") $("about").append(` ${texts.int8}`);
   if (await keepForOffline()) tell(texts.offline);
 }
 

@@ -86,7 +86,6 @@ export const texts = {
   ],
   aboutTitle: "About this detector",
   about: ({ name, version, license, rule }) => `Model ${name} ${version}. ${rule} Terms: ${license}.`,
-  int8: "It computes with smaller, faster numbers here (int8).",
   card: "What was measured",
   notices: "Whose software this is",
 };

@@ -23,11 +23,6 @@ const asks = {
     return { name, version, license, thresholds, hasExplain: Boolean(explain) };
   },
 
-  async choosePrecision() {
-    await detector.choosePrecision();
-    return detector.precision;
-  },
-
   /** Looks at a file that was chosen, later ones having higher numbers; the answer to one that is no picture is null. */
   async photo({ number, file }) {
     const started = performance.now();
