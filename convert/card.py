@@ -279,7 +279,8 @@ def _gate(manifest: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"A file is only kept if, on every runtime, at most {MAX_AUC_LOSS} of AUC is lost, at least "
-            f"{MIN_AGREEMENT:.1%} of the faces get the same verdict, and p_fake differs by at most {MAX_MEAN_DRIFT} on average.",
+            f"{MIN_AGREEMENT:.1%} of the faces get the same verdict, and p_fake differs by at most {MAX_MEAN_DRIFT} on "
+            "average.",
             *(f"There is no {precision} file: it did not hold." for precision in missing),
         ]
     )

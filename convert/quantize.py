@@ -7,6 +7,7 @@ import re
 from contextlib import redirect_stderr, redirect_stdout
 
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools.flatbuffer_utils import convert_object_to_bytearray, read_model_from_bytearray
 from litert_quantizer.algorithm_manager import AlgorithmName
 from litert_quantizer.qtyping import TFLOperationName
 from litert_quantizer.quantizer import Quantizer
@@ -32,9 +33,11 @@ def quantize(float32: bytes) -> bytes:
         _keep_16_bits(quantizer, f"^{re.escape(name)};", TFLOperationName.CONV_2D)
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # it reports its progress
-            return bytes(quantizer.quantize().quantized_model)
+            content = quantizer.quantize().quantized_model
     except Exception as error:  # it raises ValueError, RuntimeError, KeyError, ...
         raise ModelError(f"the network cannot be stored in 8 bits: {error}") from error
+    # The quantiser puts weights behind the flatbuffer, where MediaPipe's metadata writer and old runtimes lose them.
+    return bytes(convert_object_to_bytearray(read_model_from_bytearray(content)))
 
 
 def _keep_16_bits(quantizer: Quantizer, regex: str, operation: TFLOperationName) -> None:
