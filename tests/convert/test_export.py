@@ -100,23 +100,23 @@ def test_raw_pixels_go_in_and_two_probabilities_come_out(exported: Path, precisi
     assert both.sum() == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize(("precision", "at_most"), [("float16", 0.52), ("int8", 0.34)])
-def test_the_files_are_small(exported: Path, precision: str, at_most: float) -> None:
-    sizes = {name: (exported / f"{name}.tflite").stat().st_size for name in ("float32", precision)}
-    assert sizes[precision] <= at_most * sizes["float32"]
+def test_each_file_is_smaller_than_the_more_exact_one(exported: Path) -> None:
+    sizes = [(exported / f"{precision}.tflite").stat().st_size for precision in PRECISIONS]
+    assert sizes[1] <= 0.52 * sizes[0]
+    assert sizes[2] <= 0.8 * sizes[1]
 
 
 def test_files_that_do_not_hold_are_left_out(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", 1e-5)
+    monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", 1e-7)
     assert facetell(["export", str(run), "-o", str(tmp_path / "bundle")]) == 3
     manifest, said = json.loads((tmp_path / "bundle" / "model.json").read_text()), capsys.readouterr().err
     for precision in ("float16", "int8"):
         assert f"No {precision} file" in said
         assert not (tmp_path / "bundle" / f"{precision}.tflite").exists()
         assert precision not in manifest["files"]
-        assert max(row["mean_drift"] for row in manifest["metrics"][precision]["measured"]) > 1e-5
+        assert max(row["mean_drift"] for row in manifest["metrics"][precision]["measured"]) > 1e-7
         assert f"There is no {precision} file" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
     assert load_bundle(tmp_path / "bundle").classifier().precision == "float32"
 
@@ -174,11 +174,10 @@ def test_nothing_is_written_over_something_else(tmp_path: Path, run: Path, stand
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_failed_export_leaves_nothing(tmp_path: Path, run: Path, crops: Path, split: str) -> None:
+def test_a_failed_export_leaves_nothing(tmp_path: Path, run: Path, crops: Path) -> None:
     damaged = tmp_path / "crops"
     shutil.copytree(crops, damaged)
-    (damaged / select(read_manifest(crops), split)[0].path).unlink()
+    (damaged / select(read_manifest(crops), "validation")[0].path).unlink()
     with pytest.raises(FacetellError):
         export(from_run(run, damaged), tmp_path / "new" / "bundle", CardSettings("tiny"))
     assert not (tmp_path / "new").exists()
