@@ -21,8 +21,8 @@ from litert_quantizer.quantizer import Quantizer
 from ..edge.errors import ModelError
 
 _LARGE_WEIGHTS = 8193
-"""In elements. With smaller ones in 8 bits, too, the shipped network changes 2.4 % of its verdicts instead of 0.5 %, and
-the file is only a twentieth smaller."""
+"""In elements. With smaller ones in 8 bits, too, the shipped network changes 2.4 % of its verdicts instead of 0.5 %, for
+a file that is a twentieth smaller."""
 
 _8_BITS = OpQuantizationConfig(
     weight_tensor_config=TensorQuantizationConfig(num_bits=8, granularity=QuantGranularity.CHANNELWISE),
