@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
 
 from ai_edge_litert.tools.flatbuffer_utils import convert_object_to_bytearray, read_model_from_bytearray
 from litert_quantizer.algorithm_manager import AlgorithmName
@@ -47,7 +48,8 @@ def quantize(float32: bytes) -> bytes:
     in_8_bits = _with_weights(float32, _8_BITS, AlgorithmName.MIN_MAX_UNIFORM_QUANT)
     content = _with_weights(in_8_bits, _16_BITS, AlgorithmName.FLOAT_CASTING)
     # The quantiser puts weights behind the flatbuffer, where MediaPipe's metadata writer and old runtimes lose them.
-    return bytes(convert_object_to_bytearray(read_model_from_bytearray(content)))
+    model: Any = read_model_from_bytearray(content)
+    return bytes(convert_object_to_bytearray(model))
 
 
 def _with_weights(model: bytes, config: OpQuantizationConfig, algorithm: AlgorithmName) -> bytes:
@@ -57,6 +59,7 @@ def _with_weights(model: bytes, config: OpQuantizationConfig, algorithm: Algorit
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")  # that some weights are in 8 bits already
         try:
-            return bytes(quantizer.quantize().quantized_model)
+            content: Any = quantizer.quantize().quantized_model
+            return bytes(content)
         except Exception as error:  # it raises ValueError, RuntimeError, KeyError, ...
             raise ModelError(f"the network cannot be stored in 8 bits: {error}") from error

@@ -36,16 +36,15 @@ class BlazeFace:
         # In logits, so that all but a few of the 896 anchors are passed over unseen.
         self._min_logit = math.log(min_score / (1 - min_score)) if 0 < min_score < 1 else math.inf * (min_score - 0.5)
         self._anchors_xy = _anchor_centres()
-        self._input = np.empty(_SHAPES[0], np.float32)
 
     def __call__(self, patch: np.ndarray) -> list[tuple[np.ndarray, float]]:
         """Return the faces in a (128, 128, 3) uint8 RGB patch, best first, each with its score.
 
         A face is (8, 2) float64, in the patch's pixels: two corners of its box and the six points of faces.Face.
         """
-        np.divide(patch, np.float32(127.5), out=self._input[0])
-        self._input -= 1
-        regressors, logits = self.model.run(self._input)
+        pixels = np.divide(patch, np.float32(127.5), dtype=np.float32)
+        pixels -= 1
+        regressors, logits = self.model.run(pixels[np.newaxis])
         likely = np.flatnonzero(logits[0, :, 0] >= self._min_logit)
         if not len(likely):
             return []

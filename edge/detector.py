@@ -30,7 +30,7 @@ decoded again; both together then take at most 1.4 times as long as the whole at
 
 
 class Detector:
-    """Scores pictures with one bundle; for use in one thread."""
+    """Scores pictures with one bundle, in any number of threads; it can be pickled."""
 
     def __init__(
         self,
@@ -75,18 +75,18 @@ class Detector:
             "rule": self._rule(),
         }
         """What every result says of how it was made."""
-        self.another = partial(
-            Detector,
-            bundle,
-            precision=classifier.precision,
-            runtime=runtime,
-            threshold=threshold,
-            pre_cropped=pre_cropped,
-            careful=careful,
-            small_faces=small_faces,
-            max_megapixels=max_megapixels,
-        )
-        """Makes one more of the same, for another thread."""
+        self._settings = {
+            "precision": precision,
+            "runtime": runtime,
+            "threshold": threshold,
+            "pre_cropped": pre_cropped,
+            "careful": careful,
+            "small_faces": small_faces,
+            "max_megapixels": max_megapixels,
+        }
+
+    def __reduce__(self) -> tuple[Callable[[], Detector], tuple[()]]:
+        return partial(Detector, self.bundle, **self._settings), ()
 
     def detect(self, image: np.ndarray) -> list[FaceResult]:
         """Return the faces of a (H, W, 3) uint8 RGB picture: those that may decide first, the most suspicious first."""

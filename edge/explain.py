@@ -47,7 +47,7 @@ def save_sheets(results: Iterable[FileResult], explainer: Explainer, folder: Pat
 
 
 class Explainer:
-    """Tells what each place of a face adds to its score; for use in one thread."""
+    """Tells what each place of a face adds to its score, in any thread."""
 
     def __init__(self, detector: Detector) -> None:
         """Load the explain.tflite of a detector's bundle; raises ModelError when it has none that can be run."""

@@ -59,7 +59,7 @@ _SAME_SHARE = 0.5  # of the smaller box that lies in the other
 
 
 class FaceFinder:
-    """Finds the faces of pictures; for use in one thread."""
+    """Finds the faces of pictures, in as many threads at once as what it looks with."""
 
     def __init__(self, detect: Detect) -> None:
         """Look with what finds faces in a patch, at every score from HINT_SCORE on."""

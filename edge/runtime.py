@@ -55,7 +55,7 @@ def silent_stderr() -> Iterator[None]:
 
 
 class TFLiteModel:
-    """One .tflite model, ready to run in one thread; not to be shared between threads."""
+    """One .tflite model, ready to run in any thread: as many interpreters are kept as ever ran at once."""
 
     def __init__(self, content: bytes, runtime: str = "auto") -> None:
         """Load a model from the bytes of its file, with the named runtime or the best one installed.
@@ -65,26 +65,39 @@ class TFLiteModel:
         if content[4:8] != _IDENTIFIER or len(content) < _MIN_BYTES:  # the runtimes crash on a mere stump
             raise ModelError("not a TFLite model; wanted a file that facetell export wrote")
         self.runtime = _choose(runtime)
+        self._content = content
+        interpreter = self._new_interpreter()
+        self._input = interpreter.get_input_details()[0]
+        self._outputs = interpreter.get_output_details()
+        self._idle = [interpreter]  # appending and popping are atomic
+        self.input_shape: tuple[int, ...] = tuple(self._input["shape"])
+        self.output_shapes: list[tuple[int, ...]] = [tuple(output["shape"]) for output in self._outputs]
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Run one batch of the model's input shape, cast to its input type, and return the outputs as float32."""
+        try:
+            interpreter = self._idle.pop()
+        except IndexError:
+            interpreter = self._new_interpreter()
+        try:
+            interpreter.set_tensor(self._input["index"], batch.astype(self._input["dtype"], copy=False))
+            interpreter.invoke()
+            return [_dequantised(interpreter.get_tensor(output["index"]), output) for output in self._outputs]
+        finally:
+            self._idle.append(interpreter)
+
+    def _new_interpreter(self) -> Any:
         interpreter_class = _interpreter_class(self.runtime)
         try:
-            self._interpreter: Any = interpreter_class(model_content=content, num_threads=1)
-            self._interpreter.allocate_tensors()
+            interpreter = interpreter_class(model_content=self._content, num_threads=1)
+            interpreter.allocate_tensors()
         except SystemError as error:  # what tflite-runtime says under numpy 2, for which it was not built
             raise RuntimeMissingError(
                 f"{self.runtime} does not work with numpy {np.__version__}; run: pip install 'numpy<2'"
             ) from error
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"not a TFLite model that {self.runtime} can run: {error}") from error
-        self._input = self._interpreter.get_input_details()[0]
-        self._outputs = self._interpreter.get_output_details()
-        self.input_shape: tuple[int, ...] = tuple(self._input["shape"])
-        self.output_shapes: list[tuple[int, ...]] = [tuple(output["shape"]) for output in self._outputs]
-
-    def run(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Run one batch of the model's input shape, cast to its input type, and return the outputs as float32."""
-        self._interpreter.set_tensor(self._input["index"], batch.astype(self._input["dtype"], copy=False))
-        self._interpreter.invoke()
-        return [_dequantised(self._interpreter.get_tensor(output["index"]), output) for output in self._outputs]
+        return interpreter
 
 
 def _choose(runtime: str) -> str:

@@ -99,29 +99,19 @@ def scan_files(
 ) -> Generator[FileResult]:
     """Yield one result for each path, in their order, until stopped; what is done by then still comes.
 
-    Each of workers threads has a detector like the one given to itself, and paths are taken no further ahead than keeps
-    them busy, so memory does not grow with their number. A file that makes us fail becomes a result that says so.
+    Paths are taken no further ahead than keeps workers threads busy, so memory does not grow with their number. A file
+    that makes us fail becomes a result that says so.
 
     Of videos fps frames a second are looked at; on_video is told which share of one is done, from any thread; annotated
     is the file to draw the only one to. Raises what paths raise.
     """
-    spare: queue.SimpleQueue[Detector] = queue.SimpleQueue()
-    spare.put(detector)
-    own = threading.local()
     results: queue.SimpleQueue[Future[FileResult | None] | BaseException | None] = queue.SimpleQueue()
     ahead = threading.Semaphore(_AHEAD * workers)
     closed = threading.Event()
 
     def scan(path: Path) -> FileResult | None:
-        if not hasattr(own, "detector"):
-            try:
-                own.detector = spare.get_nowait()
-            except queue.Empty:
-                own.detector = detector.another()
         on_progress = partial(on_video, path)
-        return scan_one(
-            path, own.detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=closed.is_set
-        )
+        return scan_one(path, detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=closed.is_set)
 
     def take_paths() -> None:
         try:

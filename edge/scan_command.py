@@ -178,7 +178,7 @@ def scan(
                 on_video=display.on_video,
             )
             results = sort_copies(results, copy_to) if copy_to else results
-            results = save_sheets(results, Explainer(detector.another()), heatmaps) if heatmaps else results
+            results = save_sheets(results, Explainer(detector), heatmaps) if heatmaps else results
             with closing(results) as results:
                 tally = write_results(display.counted(results), format_, file)
             if not (tally.verdicts or done or interrupted):

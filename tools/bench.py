@@ -212,7 +212,7 @@ def _save(view: np.ndarray, size: tuple[int, int], rng: np.random.Generator, pat
 
 def _measure(files: Sequence[Path], detector: Detector, workers: int, rounds: int) -> PictureTimes:
     naive = _Naive(files) if all(map(find_spec, ("keras", "mediapipe", "tensorflow"))) else None
-    plain = detector.another(small_faces=False)
+    plain = Detector(detector.bundle, small_faces=False)
     finder = TFLiteModel(detector.bundle.face_detector, detector.classifier.runtime)
     seconds: dict[str, list[list[float]]] = defaultdict(lambda: [[] for _ in files])
     per_s: dict[int, list[float]] = defaultdict(list)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from facetell.edge.conditions import variations
 from facetell.edge.detector import Detector
 from facetell.edge.faces import Face, Point
 from facetell.edge.images import Picture
-from facetell.edge.results import Doubt
+from facetell.edge.results import Doubt, FileResult
 
 from ..pictures import encoded
 
@@ -147,9 +149,20 @@ def test_small_faces_are_searched_for_unless_told_not_to(
 ) -> None:
     detector = Detector(bundle, small_faces=small_faces)
     scene = amid_nothing(astronaut[:300, 75:375], 0.065, 3000)  # the face is 65 px large, a 45th of the side
-    for one in (detector, detector.another()):
+    for one in (detector, pickle.loads(pickle.dumps(detector))):
         assert len(one.detect(scene)) == found
         assert one.signed["rule"] == Detector(bundle).signed["rule"] + rule
+
+
+def test_threads_that_share_a_detector_get_what_one_gets(detector: Detector, samples: Path) -> None:
+    paths = sorted(samples.glob("*.jpg")) * 8
+    expected = [without_latency(detector.scan_file(path)) for path in paths[: len(paths) // 8]] * 8
+    with ThreadPoolExecutor(8) as pool:
+        assert [without_latency(result) for result in pool.map(detector.scan_file, paths)] == expected
+
+
+def without_latency(result: FileResult) -> FileResult:
+    return replace(result, latency_ms=None)
 
 
 @pytest.mark.parametrize(("min_face_px", "side_px"), [(48, 3000), (200, 750)])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import queue
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event, Lock, Semaphore
 
 import cv2
 import numpy as np
@@ -84,26 +83,17 @@ class Scored:
         return replace(self, result=result, crops=crops, evidence=evidence)
 
 
-@dataclass(frozen=True)
-class _Worker:
-    detector: Detector
-    explainer: Explainer | None
-
-
 class Scorer:
-    """Scores files with as many detectors as there are workers; for use in any thread."""
+    """Scores as many files at once as there are workers, and a video; for use in any thread."""
 
     def __init__(self, bundle: Bundle, *, workers: int, max_megapixels: float, small_faces: bool = True) -> None:
-        """Set up the detectors; raises what Detector raises."""
+        """Set up a detector; raises what Detector raises."""
         self.bundle = bundle
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        # Videos have one of their own: they keep nobody waiting.
-        self._of_videos = Detector(bundle, max_megapixels=max_megapixels, small_faces=small_faces)
+        self._detector = Detector(bundle, max_megapixels=max_megapixels, small_faces=small_faces)
+        self._explainer = Explainer(self._detector) if bundle.explainer else None
+        self._workers = Semaphore(workers)
         self._one_video = Lock()
         self._is_stopped = Event()
-        for _ in range(workers):
-            detector = self._of_videos.another()
-            self._idle.put(_Worker(detector, Explainer(detector) if bundle.explainer else None))
 
     def stop(self) -> None:
         """End what is at work on a video."""
@@ -113,15 +103,15 @@ class Scorer:
         """Return what a picture file shows; with shown, all that is needed to show it."""
         sha256, size_bytes = _identity(path)
         pixels: list[np.ndarray] = []
-        with self._worker() as worker:
-            result = replace(worker.detector.scan_file(path, pixels.append), path=name)
+        with self.detector() as detector:
+            result = replace(detector.scan_file(path, pixels.append), path=name)
             scored = Scored(name, sha256, size_bytes, result)
             if not (shown and result.status == "ok" and pixels and result.width):
                 return scored
             scale = pixels[0].shape[1] / result.width
             faces = [face.scaled(scale) for face in result.faces if face.p_fake is not None]
-            crops = [worker.detector.crop(pixels[0], face.box_xyxy, face.roll_degrees) for face in faces]
-            evidence = [worker.explainer.evidence(crop) for crop in crops] if worker.explainer else []
+            crops = [detector.crop(pixels[0], face.box_xyxy, face.roll_degrees) for face in faces]
+            evidence = [self._explainer.evidence(crop) for crop in crops] if self._explainer else []
         return replace(scored, picture_jpeg=as_jpeg(fitted(pixels[0], _SHOWN_PX)), crops=crops, evidence=evidence)
 
     def video(self, path: Path, name: str, on_progress: Callable[[float], None] = lambda share: None) -> Scored:
@@ -133,7 +123,7 @@ class Scorer:
             annotated, ends = Path(folder) / "faces.webm", time.monotonic() + _VIDEO_S
             result = scan_video(
                 path,
-                self._of_videos,
+                self._detector,
                 annotated=annotated,
                 on_progress=on_progress,
                 stopped=lambda: self._is_stopped.is_set() or time.monotonic() > ends,
@@ -148,17 +138,9 @@ class Scorer:
 
     @contextmanager
     def detector(self) -> Iterator[Detector]:
-        """Lend a detector."""
-        with self._worker() as worker:
-            yield worker.detector
-
-    @contextmanager
-    def _worker(self) -> Iterator[_Worker]:
-        worker = self._idle.get()
-        try:
-            yield worker
-        finally:
-            self._idle.put(worker)
+        """Lend the detector, once one of the workers is free."""
+        with self._workers:
+            yield self._detector
 
 
 def _identity(path: Path) -> tuple[str, int]:
