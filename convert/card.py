@@ -119,7 +119,8 @@ License of the model: {manifest["license"]}.
 {_by_attribute(reports)}## The files
 
 Compared with the Keras model on the validation split ({manifest["metrics"]["float32"]["pictures"]} face crops), at the
-thresholds above. {_chosen_by(run)} ms is from a crop's bytes to its scores, in one thread:
+thresholds above. {_chosen_by(run)} ms is
+from a crop's bytes to its scores, in one thread; the files of a runtime were measured in turns:
 
 {comparison_table(comparisons)}
 

@@ -112,7 +112,7 @@ def export(
     help="Only this file of BUNDLE; may be repeated.",
 )
 @click.option("--split", default="validation", show_default=True, help="Which crops are scored.")
-@click.option("--sample", type=click.IntRange(1), help="Score only so many, balanced over sets and labels.")
+@click.option("--sample", type=click.IntRange(1), help="Score about so many, balanced over sources and labels.")
 @click.option("-o", "--output", type=_FOLDER, help="Folder for table, scores and plot.  [default: in the run's]")
 @click.option("--card", is_flag=True, help="Put the table into BUNDLE's model card, too.")
 @click.option("--strict", is_flag=True, help="Exit with status 1 when a file is not as good as Keras.")

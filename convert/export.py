@@ -188,7 +188,7 @@ class _Export:
                 self._drop(precision)
         self._explain(model, calibration)
         bundle = load_bundle(self.folder)
-        self.comparisons = with_latencies(self.comparisons, self.folder, bundle, self.places)
+        self.comparisons = with_latencies(self.comparisons, self.folder, bundle, self.places, self.progress)
         for precision in bundle.classifiers:
             self._note(precision, [known for known in self.comparisons if known.file == precision])
         card = model_card(self.manifest, self.run, self.subject.reports, self.comparisons, self.settings)

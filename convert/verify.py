@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import subprocess
@@ -57,7 +58,7 @@ class Comparison:
     max_drift: float
     size_bytes: int
     latency_ms: float | None = None
-    """Of one invocation in one thread."""
+    """The median of one invocation in one thread; None where it was not measured."""
 
     @property
     def place(self) -> str:
@@ -152,7 +153,7 @@ def verify(
             progress(f"scoring with {precision}, {place}")
             scores.append(score_bundle(bundle_path, crops, records, precision, place.runtime, place.python))
             comparisons.append(compare(precision, place, scores[-1], scores[0], labels, bundle))
-    comparisons = with_latencies(comparisons, bundle_path, bundle, places)
+    comparisons = with_latencies(comparisons, bundle_path, bundle, places, progress)
     output = output or (run_folder / f"verification-{split}" if run_folder else None)
     if output:
         _write(output, records, comparisons, scores, bundle.thresholds)
@@ -172,22 +173,36 @@ def find_places(pythons: Sequence[Sequence[str]]) -> list[Place]:
         if not found["runtimes"]:
             raise ModelError(f"{shlex.join(python)} has no TFLite runtime; run there: pip install ai-edge-litert")
         for name, number in found["runtimes"].items():
-            place = Place(tuple(python), name, number, found["processor"])
-            if str(place) in map(str, places):
-                place = replace(place, processor=f"{place.processor}, {python[0]}")
+            first = place = Place(tuple(python), name, number, found["processor"])
+            for count in itertools.count(2):
+                if str(place) not in map(str, places):
+                    break
+                place = replace(first, processor=f"{first.processor} ({count})")
             places.append(place)
     return places
 
 
 def with_latencies(
-    comparisons: Sequence[Comparison], bundle_path: Path, bundle: Bundle, places: Sequence[Place]
+    comparisons: Sequence[Comparison],
+    bundle_path: Path,
+    bundle: Bundle,
+    places: Sequence[Place],
+    progress: Callable[[str], None],
 ) -> list[Comparison]:
-    """Return comparisons with the milliseconds of their files, which take turns in each place: compare those times."""
+    """Return comparisons with their latency_ms, None where they cannot be measured.
+
+    The files take turns in each place, so their times there can be compared, but not those of different places.
+    """
     files = [name for name in bundle.classifiers if any(comparison.file == name for comparison in comparisons)]
     paths = [(bundle_path / bundle.classifiers[name].file).resolve() for name in files]
     found = {}
     for place in places:
-        times = latencies_ms(paths, place.runtime, place.python)
+        progress(f"measuring latency, {place}")
+        try:
+            times = latencies_ms(paths, place.runtime, place.python)
+        except ModelError as error:  # what was compared by now is worth more
+            progress(f"latency cannot be measured: {error}")
+            continue
         found |= {(name, str(place)): latency_ms for name, latency_ms in zip(files, times, strict=True)}
     return [replace(known, latency_ms=found.get((known.file, known.place))) for known in comparisons]
 

@@ -197,7 +197,7 @@ class Detector:
         return [round(self.score(view), 6) for view in views]
 
     def crop(self, image: np.ndarray, box_xyxy: Box, roll_degrees: float = 0.0) -> np.ndarray:
-        """Return what is scored of a face in a (H, W, 3) uint8 RGB picture: (S, S, 3) uint8 RGB of the input size."""
+        """Return the view of a face in a (H, W, 3) uint8 RGB picture that is scored, (S, S, 3) uint8 RGB."""
         bundle, size = self.bundle, self.bundle.input_size_px
         if self._pre_cropped:
             crop = centre(resize_face(image, size_px=saved_size_px(size)), size)

@@ -60,8 +60,10 @@ class Run:
         """Read folder/run.json; raises DatasetError when the folder holds no finished run, or an earlier version's."""
         try:
             values = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-            if "shown_ratio" not in values:
-                raise DatasetError(f"{folder} was trained by an earlier facetell; cut the crops and train again")
+            if "calibration" in values and "shown_ratio" not in values:
+                raise DatasetError(
+                    f"{folder} was trained by an earlier facetell; crop its pictures and train again"
+                )
             calibration, thresholds = Calibration(**values["calibration"]), Thresholds(**values["thresholds"])
             return cls(**values | {"calibration": calibration, "thresholds": thresholds})
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -92,8 +92,8 @@ def evaluate(
     split is test when it is not given, or validation where nothing tests; output is run_folder/evaluation-SPLIT.
     attributes is a csv as read_attributes takes it.
 
-    Raises DatasetError when the split is empty or was changed since the training, when other crops were cut otherwise
-    than the run's, or when output holds something else. Others need an output of their own.
+    Raises DatasetError when the split is empty or was changed since the training, when other crops were not cut like
+    the run's, or when output holds something else. Others need an output of their own.
     """
     run = Run.read(run_folder)
     crops = crops or Path(run.crops)

@@ -13,8 +13,18 @@ import pytest
 pytest.importorskip("tensorflow")
 pytest.importorskip("mediapipe")
 
-from facetell.convert.verify import Comparison, Place, compare, comparison_table, find_places, score_bundle, verify
-from facetell.edge.bundle import Bundle
+from facetell.convert.verify import (
+    Comparison,
+    Place,
+    compare,
+    comparison_table,
+    find_places,
+    keras_row,
+    score_bundle,
+    verify,
+    with_latencies,
+)
+from facetell.edge.bundle import Bundle, load_bundle
 from facetell.edge.calibration import Thresholds
 from facetell.edge.errors import DatasetError, ModelError
 from facetell.edge.images import read_image
@@ -70,6 +80,7 @@ def test_the_bundle_carries_what_export_measured(exported: Path, comparisons: li
         for noted, comparison in zip(metrics[precision]["measured"], again, strict=True):
             assert (noted["runtime"], noted["agreement"]) == (comparison.runtime, comparison.agreement)
             assert noted["max_drift"] == pytest.approx(comparison.max_drift, abs=1e-4)
+            assert noted["latency_ms"] > 0
 
 
 def test_a_sample_is_measured_against_the_gate_and_put_into_the_card(
@@ -119,9 +130,30 @@ def test_verify_with_the_run_of_another_bundle_is_an_error(
     assert not (other / "verification-validation").exists()
 
 
-def test_two_pythons_with_the_same_runtime_are_told_apart() -> None:
-    places = [str(place) for place in find_places([(sys.executable,), (sys.executable,)])]
+def test_pythons_with_the_same_runtime_are_told_apart() -> None:
+    places = [str(place) for place in find_places([(sys.executable,)] * 3)]
     assert len(set(places)) == len(places)
+    assert sys.executable not in "".join(places)
+
+
+def test_each_row_has_the_latency_of_its_file_in_its_place(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [Place((python,), "r", "1", python) for python in ("here", "there", "nowhere")]
+    rows = [
+        Comparison(file, "r 1", place.processor, 0.9, 0, 1, 0, 0, 1) for place in places for file in ("int8", "float32")
+    ]
+    rows = [keras_row(np.array([0.0, 1.0]), np.array([False, True]), 1), *rows]
+
+    def latencies(files: list[Path], runtime: str, python: tuple[str]) -> list[float]:
+        if python == ("nowhere",):
+            raise ModelError("gone")
+        return [len(python[0]) + {"float32.tflite": 0.1, "int8.tflite": 0.2}[file.name] for file in files]
+
+    monkeypatch.setattr("facetell.convert.verify.latencies_ms", latencies)
+    said: list[str] = []
+    timed = with_latencies(rows, exported, load_bundle(exported), places, said.append)
+    assert [row.latency_ms for row in timed] == [None, 4.2, 4.1, 5.2, 5.1, None, None]
+    assert [row.file for row in timed] == [row.file for row in rows]
+    assert "latency cannot be measured: gone" in said
 
 
 def test_verify_of_a_run_that_is_none_is_an_error(tmp_path: Path, exported: Path, crops: Path) -> None:

@@ -76,12 +76,12 @@ def test_thresholds_keep_their_promise_under_every_condition_they_are_set_for(cr
     assert false_alarms("half size", clean_alone) > 2 * FALSE_ALARM_SHARE  # so it takes more than clean ones
 
 
-# A stored crop is scored by the view that a scan cuts
+# A stored crop gives the view that a scan of the photo gives
 
 
 @pytest.mark.parametrize(("margin_ratio", "shown_ratio"), [(1.5, 1.3), (1.5, 1.0), (2.0, 2.0)])
 @pytest.mark.parametrize("reach", [2.0, 0.7, 0.5], ids=["room", "little room", "tight"])
-def test_a_stored_crop_is_judged_as_a_scan_judges_the_photo(
+def test_a_stored_crop_gives_the_view_of_a_scan(
     margin_ratio: float, shown_ratio: float, reach: float, astronaut: np.ndarray, bundle: Bundle
 ) -> None:
     """reach is how far the picture goes on all sides from the middle of the face, of the face's side."""
