@@ -34,8 +34,8 @@ pi: .venv/ready  ## pass the tests of the edge on emulated Raspberry Pis, with t
 	PYTHON=.venv/bin/python tools/arm64.sh -t trixie $(PI_TEST)
 PI_TEST = python3 -m pytest -p no:cacheprovider -n auto --maxprocesses 4 --dist loadfile tests/edge tests/tools/test_doctor.py
 
-# RUN holds what the model was made from: docs/default-model.md. float32 and float16 score on the emulated Raspberry Pis
-# as they do here (make clients).
+# RUN holds what the model was made from: docs/default-model.md. Its files score on the emulated Raspberry Pis as they do
+# here (make clients).
 RUN ?= runs/default
 ARM64 = tools/arm64.sh -b $(abspath $(RUN))/crops
 verify: .venv/ready  ## measure the shipped model against its Keras model on every runtime, on x86 and on arm64

@@ -279,10 +279,10 @@ def _gate(manifest: dict[str, Any]) -> str:
     missing = [precision for precision in PRECISIONS if precision not in manifest["files"]]
     return "\n".join(
         [
-            f"A file is only kept if, on every runtime, at most {MAX_AUC_LOSS} of AUC is lost, at least "
+            f"A file is only kept if, on every runtime, AUC differs by at most {MAX_AUC_LOSS}, at least "
             f"{MIN_AGREEMENT:.1%} of the faces get the same verdict, and p_fake differs by at most {MAX_MEAN_DRIFT} on "
             "average.",
-            *(f"There is no {precision} file: it did not hold." for precision in missing),
+            *(f"There is no {precision} file: it could not be made smaller and as good." for precision in missing),
         ]
     )
 

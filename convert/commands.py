@@ -96,7 +96,7 @@ def export(
     click.echo(f"Written to {output}: {', '.join(sorted({c.file for c in comparisons} - {'keras'}))}.", err=True)
     missing = {"float16", "int8"} - {comparison.file for comparison in comparisons}
     for precision in sorted(missing):
-        click.echo(f"No {precision} file: it does not say what Keras says (model.json has the figures).", err=True)
+        click.echo(f"No {precision} file: it was left out, as said above.", err=True)
     return _FAILED_FILES if missing else 0
 
 

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from ..edge.bundle import CARD, EXPLAIN, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, load_bundle
+from ..edge.bundle import CARD, EXPLAIN, FACE_DETECTOR, FORMAT, LABELS_FILE, MANIFEST, PRECISIONS, load_bundle
 from ..edge.calibration import Calibration, error_rates
 from ..edge.crops import read_crop_settings
 from ..edge.errors import DatasetError, ModelError
@@ -171,20 +171,18 @@ class _Export:
         keras.backend.clear_session()  # Keras numbers layers through a process; the same run shall give the same bytes
         model, calibration = self.subject.model, self.run.calibration
         files = convert(model)
-        try:
-            files["int8"] = quantize(files["float32"])
-        except ModelError as error:
-            self.progress(str(error))
-        for precision, content in files.items():
-            self._add(precision, content, calibration)
-            measured = self._measured(precision)
-            worst = min(measured, key=lambda comparison: (comparison.holds, comparison.agreement))
-            if all(comparison.holds for comparison in measured):
-                self.comparisons += measured
-            elif precision == "float32":
-                raise ModelError(f"float32 does not say what Keras says: {worst.in_words()}; please report this model")
-            else:
-                self.progress(f"{precision} does not hold: {worst.in_words()}")
+        for precision in PRECISIONS:
+            try:
+                if precision == "int8":
+                    files["int8"] = quantize(files["float32"])
+                    if len(files["int8"]) >= len(files["float16"]):
+                        raise ModelError("int8 is no smaller than float16")
+                self._add(precision, files[precision], calibration)
+                self.comparisons += self._holding(precision)
+            except ModelError as error:
+                if precision == "float32":
+                    raise
+                self.progress(f"without {precision}: {error}")
                 self._drop(precision)
         self._explain(model, calibration)
         bundle = load_bundle(self.folder)
@@ -230,8 +228,8 @@ class _Export:
         self.manifest["files"].pop(precision, None)
         self._write_manifest()
 
-    def _measured(self, precision: str) -> list[Comparison]:
-        """Compare a file everywhere, and note it in the manifest."""
+    def _holding(self, precision: str) -> list[Comparison]:
+        """Compare a file everywhere, and note it in the manifest; raises ModelError where it does not hold."""
         bundle = load_bundle(self.folder)
         comparisons = []
         for place in self.places:
@@ -239,6 +237,9 @@ class _Export:
             p_fake = score_bundle(self.folder, self.crops, self.validation, precision, place.runtime, place.python)
             comparisons.append(compare(precision, place, p_fake, self.reference, self.labels, bundle))
         self._note(precision, comparisons)
+        worst = min(comparisons, key=lambda comparison: (comparison.holds, comparison.agreement))
+        if not worst.holds:
+            raise ModelError(f"{precision} does not say what Keras says: {worst.in_words()}")
         return comparisons
 
     def _note(self, precision: str, comparisons: Sequence[Comparison]) -> None:

@@ -75,7 +75,7 @@ class Comparison:
     def in_words(self) -> str:
         """Return what was measured beside what it may be."""
         return (
-            f"AUC loss {self.auc_loss:+.4f} (at most {MAX_AUC_LOSS}), same verdict {self.agreement:.2%} (at least "
+            f"AUC loss {self.auc_loss:+.4f} (within {MAX_AUC_LOSS}), same verdict {self.agreement:.2%} (at least "
             f"{MIN_AGREEMENT:.1%}), mean drift {self.mean_drift:.4f} (at most {MAX_MEAN_DRIFT}) on {self.runtime}"
         )
 

@@ -6,7 +6,7 @@ set -eu
 [ -d models ] || { echo "run this in the root of the repository" >&2; exit 2; }
 data=$1 runs=$2
 
-# Status 3 says that some pictures could not be read, which merge lists, or that there is no int8 file.
+# Status 3 says that some pictures could not be read, which merge lists, or that a float16 or int8 file was left out.
 finished() { "$@" || [ $? -eq 3 ]; }
 
 mkdir -p "$runs" docs/evaluation

@@ -7,7 +7,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -38,7 +38,7 @@ class Classifier:
     sha256: str
     size_bytes: int
     calibration: Calibration
-    content: bytes
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Bundle:
     min_face_px: float
     pre_cropped: bool
     """Trained on pictures that were face crops already: no face is looked for."""
-    face_detector: bytes
-    explainer: bytes | None
+    face_detector: bytes = field(repr=False)
+    explainer: bytes | None = field(repr=False)
     """Gives the evidence by place beside the probabilities; not every network's can be told."""
     classifiers: dict[str, Classifier]
     thresholds: Thresholds
@@ -63,7 +63,7 @@ class Bundle:
     """Of other thresholds, on the validation split; none in older bundles."""
     trained_on: tuple[str, ...]
     license: str
-    card: str
+    card: str = field(repr=False)
     """MODEL_CARD.md, empty where there is none; the one file that no hash vouches for."""
 
     def classifier(self, precision: str | None = None) -> Classifier:

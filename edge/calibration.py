@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,10 @@ _MAX_STEPS = 100
 _CONVERGED = 1e-9
 _MIN_SLOPE = 0.05  # a model that knows nothing gets a flat score, never a reversed one
 _MIN_FACES = 20  # a source with fewer faces of a label has no say in the thresholds
+
+
+Verdict = Literal["real", "fake", "uncertain"]
+"""Of a face."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Thresholds:
     chosen_at: str
     """What they were chosen for, in words."""
 
-    def verdict(self, p_fake: float) -> str:
+    def verdict(self, p_fake: float) -> Verdict:
         """Return fake, real or uncertain."""
         if p_fake >= self.fake:
             return "fake"

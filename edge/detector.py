@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from .blazeface import BlazeFace
-from .bundle import Bundle
-from .calibration import Thresholds
+from .bundle import DEFAULT_BUNDLE, Bundle, load_bundle
+from .calibration import Thresholds, Verdict
 from .conditions import variations
 from .cut import centre, closeness, closer, crop_face, face_square, resize_face, saved_size_px
 from .errors import ImageError, ModelError
 from .faces import Box, Face, Square
 from .finder import HINT_SCORE, FaceFinder, is_sure
-from .images import MAX_MEGAPIXELS, REDUCTIONS, Picture
+from .images import MAX_MEGAPIXELS, MAX_SIDE_PX, REDUCTIONS, Picture, upright_rgb
 from .results import DECIDING, Doubt, FaceResult, FileResult, decided, suspicion
 from .runtime import TFLiteModel
 
@@ -34,7 +35,7 @@ class Detector:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: Bundle | Path | str = DEFAULT_BUNDLE,
         *,
         precision: str | None = None,
         runtime: str = "auto",
@@ -44,7 +45,7 @@ class Detector:
         small_faces: bool = True,
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
-        """Set up a bundle's models.
+        """Set up the models of a bundle, of its folder or zip, or those that ship with facetell.
 
         precision is float32, float16 or int8, by default the most exact there is.
         threshold, if given, replaces the bundle's two by one: fake at or above it, real below. With pre_cropped, or a
@@ -52,8 +53,13 @@ class Detector:
         mild variations of each face are scored, too: p_fake is their mean, and where verdicts differ it is uncertain.
         With small_faces, parts of a picture are searched where faces that can be judged may be missed in the whole.
 
-        Raises ModelError or RuntimeMissingError when the models cannot be run here.
+        Raises ModelError or RuntimeMissingError when the models cannot be loaded and run here, ValueError when
+        threshold is not from 0 to 1.
         """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"the threshold {threshold!r} is no p_fake; wanted a number from 0 to 1")
+        if not isinstance(bundle, Bundle):
+            bundle = load_bundle(Path(bundle))
         classifier = bundle.classifier(precision)
         self.bundle, self._pre_cropped = bundle, pre_cropped or bundle.pre_cropped
         self._careful, self._small_faces, self.max_megapixels = careful, small_faces, max_megapixels
@@ -88,16 +94,48 @@ class Detector:
     def __reduce__(self) -> tuple[Callable[[], Detector], tuple[()]]:
         return partial(Detector, self.bundle, **self._settings), ()
 
+    def scan(self, source: str | Path | bytes | Image.Image | np.ndarray, *, bgr: bool = False) -> FileResult:
+        """Return what a picture or video shows.
+
+        source is the path of a picture or video, the content of a picture file, a PIL image, or an array (H, W, 3) of
+        uint8: RGB, or with bgr as OpenCV has it. What cannot be read becomes a result with the reason. Raises TypeError
+        or ValueError for anything else.
+        """
+        if isinstance(source, str | Path):
+            from .scan import scan_one  # which is built upon this
+
+            result = scan_one(Path(source), self)
+            assert result  # nothing stops it
+            return result
+        if isinstance(source, bytes):
+            return replace(self.scan_file(Path(), content=source), path="")
+        started = time.perf_counter()
+        if isinstance(source, Image.Image):
+            try:
+                source = upright_rgb(source)
+            except ImageError as error:
+                return self.failed("", str(error))
+        elif bgr and isinstance(source, np.ndarray):
+            source = source[..., ::-1]
+        image = _checked(source)
+        faces = self.judge(image, self._find(image))
+        return self._judged("", faces, image.shape[1], image.shape[0], started)
+
     def detect(self, image: np.ndarray) -> list[FaceResult]:
         """Return the faces of a (H, W, 3) uint8 RGB picture: those that may decide first, the most suspicious first."""
+        image = _checked(image)
         return self.judge(image, self._find(image))
+
+    def failed(self, path: Path | str, reason: str) -> FileResult:
+        """Return the result of a file that cannot be scanned."""
+        return FileResult(path=str(path), status="error", verdict="error", error=reason, **self.signed)
 
     def score(self, crop: np.ndarray) -> float:
         """Return the calibrated p_fake of one (S, S, 3) uint8 RGB crop of the input size."""
         raw = self.classifier.run(crop[np.newaxis])[0][:, 1]
         return float(self._calibration.apply(raw)[0])
 
-    def verdict(self, p_fake: float) -> str:
+    def verdict(self, p_fake: float) -> Verdict:
         """Return fake, real or uncertain."""
         return self._thresholds.verdict(p_fake)
 
@@ -119,14 +157,17 @@ class Detector:
             image, found = self.read(picture)
             on_pixels(image)
         except ImageError as error:
-            return FileResult(path=str(path), status="error", verdict="error", error=str(error), **self.signed)
+            return self.failed(path, str(error))
         faces = self.judge(image, found, picture.width_px / image.shape[1])
+        return self._judged(path, faces, picture.width_px, picture.height_px, started)
+
+    def _judged(self, path: Path | str, faces: list[FaceResult], width: int, height: int, started: float) -> FileResult:
         return FileResult(
             path=str(path),
             status="ok",
             **decided(faces),
-            width=picture.width_px,
-            height=picture.height_px,
+            width=width,
+            height=height,
             latency_ms=round((time.perf_counter() - started) * 1000, 2),
             **self.signed,
         )
@@ -168,7 +209,7 @@ class Detector:
     def _judge(self, image: np.ndarray, face: Face, scale: float) -> FaceResult:
         doubt, roll_degrees = self._doubt(face, scale), round(face.roll_degrees, 2)
         scores = [] if doubt == "too_small" else self._scores(image, face.box_xyxy, roll_degrees)
-        verdicts = {self.verdict(p_fake) for p_fake in scores}
+        verdicts: set[Verdict] = {self.verdict(p_fake) for p_fake in scores}
         x_min, y_min, x_max, y_max = (round(edge * scale, 2) for edge in face.box_xyxy)
         return FaceResult(
             box_xyxy=(x_min, y_min, x_max, y_max),
@@ -237,6 +278,17 @@ class Detector:
         flags += ", small faces off" * (not self._small_faces)
         limit = f", up to {self.max_megapixels:g} megapixels" * (self.max_megapixels != MAX_MEGAPIXELS)
         return numbers + flags + limit
+
+
+def _checked(image: object) -> np.ndarray:
+    """Return an array of pixels; raises TypeError or ValueError when it is not (H, W, 3) uint8."""
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"{type(image).__name__} is no picture; wanted a path, bytes, a PIL image or a numpy array")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"a picture of shape {image.shape} and {image.dtype}; wanted (H, W, 3) and uint8, 0 to 255")
+    if max(image.shape) > MAX_SIDE_PX:
+        raise ValueError(f"a picture of shape {image.shape}; wanted at most {MAX_SIDE_PX} pixels a side")
+    return np.ascontiguousarray(image)
 
 
 def _reduction(pitch: float) -> int:

@@ -73,6 +73,12 @@ def read_image(source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) 
     return Picture(source, max_megapixels=max_megapixels).decode()
 
 
+def upright_rgb(image: Image.Image) -> np.ndarray:
+    """Return a PIL image, upright and opaque, as (H, W, 3) uint8 RGB; raises ImageError where that fails."""
+    with _as_image_errors():
+        return _UPRIGHT_BY[_orientation(image)](np.array(_to_rgb(image)))
+
+
 def write_image(image: np.ndarray, path: Path) -> None:
     """Write a (H, W, 3) uint8 RGB picture as path, a .png, .jpg or .jpeg; raises SourceError where that fails."""
     format = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(path.suffix.lower())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .calibration import Verdict
 from .camera import Camera, Frame
 from .detector import Detector
 from .draw import draw_faces, draw_line
@@ -46,7 +47,7 @@ class Event:
     event: str
     """appeared, verdict or left."""
     track: int
-    verdict: str
+    verdict: Verdict
     p_fake: float | None
     box_xyxy: Box
     doubt: Doubt | None
@@ -71,10 +72,11 @@ class Steady:
 
     def __init__(self) -> None:
         """Begin with uncertain."""
-        self.verdict = "uncertain"
-        self._candidate, self._since_s, self._looks = "uncertain", 0.0, 0
+        self.verdict: Verdict = "uncertain"
+        self._candidate: Verdict = "uncertain"
+        self._since_s, self._looks = 0.0, 0
 
-    def update(self, verdict: str, time_s: float) -> bool:
+    def update(self, verdict: Verdict, time_s: float) -> bool:
         """Take the verdict of one look and return whether the one that is told has changed."""
         if verdict != self._candidate:
             self._candidate, self._since_s, self._looks = verdict, time_s, 0
@@ -88,7 +90,7 @@ class Steady:
 class Watcher:
     """Looks at frames and remembers the faces in them."""
 
-    def __init__(self, verdict: Callable[[float], str]) -> None:
+    def __init__(self, verdict: Callable[[float], Verdict]) -> None:
         """Begin without faces; verdict is a detector's."""
         self._verdict = verdict
         self._tracker = Tracker(keep=_KEEP)
@@ -112,7 +114,7 @@ class Watcher:
                 events.append(_event("appeared" if is_new else "verdict", faces[-1]))
         return faces, events + self.leave(time_s)
 
-    def _verdict_on(self, track: Track) -> str:
+    def _verdict_on(self, track: Track) -> Verdict:
         if track.p_fake is None or track.doubt or len(track.counted) < _MIN_SIGHTINGS:
             return "uncertain"
         return self._verdict(track.p_fake)
@@ -189,7 +191,7 @@ def in_words(event: Event) -> str:
     return f"{when}  face {event.track}: {said if event.event == 'verdict' else event.event}"
 
 
-def _shown(track: Track, face: FaceResult, verdict: str) -> LiveFace:
+def _shown(track: Track, face: FaceResult, verdict: Verdict) -> LiveFace:
     return LiveFace(
         box_xyxy=face.box_xyxy,
         score=face.score,

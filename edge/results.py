@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, get_args
 
+from .calibration import Verdict
 from .errors import SourceError, printable
 from .faces import Box
 from .tables import spreadsheet_safe
@@ -31,8 +32,11 @@ DOUBTS: dict[Doubt, str] = {
 DECIDING: tuple[Doubt | None, ...] = (None, "not_frontal")
 """With no other doubt may a face decide a file's verdict."""
 
+FileVerdict = Literal[Verdict, "no_face", "error"]
+Status = Literal["ok", "error"]
+
 FORMATS = ("table", "csv", "json", "jsonl")
-VERDICTS = ("real", "fake", "uncertain", "no_face", "error")
+VERDICTS = get_args(FileVerdict)
 COLOURS = {"real": "blue", "fake": "bold dark_orange", "uncertain": "yellow", "no_face": "dim", "error": "red"}
 
 CSV_COLUMNS = (
@@ -52,11 +56,18 @@ class FaceResult:
     score: float
     p_fake: float | None
     """None where the face is too small to judge."""
-    verdict: str
+    verdict: Verdict
     roll_degrees: float = 0.0
     """How far the face is turned clockwise; it is turned upright by as much before it is scored."""
     doubt: Doubt | None = None
     """Where there is one, the verdict is uncertain."""
+
+    def __str__(self) -> str:
+        """Return verdict, score, doubt and box in a line."""
+        p_fake = "" if self.p_fake is None else f", p_fake {self.p_fake:.2f}"
+        doubt = f" ({DOUBTS[self.doubt]})" if self.doubt else ""
+        x_min, y_min, x_max, y_max = self.box_xyxy
+        return f"{self.verdict}{p_fake}{doubt}, x {x_min:.0f} to {x_max:.0f}, y {y_min:.0f} to {y_max:.0f}"
 
     @property
     def may_decide(self) -> bool:
@@ -104,8 +115,9 @@ class FileResult:
     """One file: status ok or error, and the verdict of its most suspicious face, no_face, or error with a reason."""
 
     path: str
-    status: str
-    verdict: str
+    """Empty for what is no file."""
+    status: Status
+    verdict: FileVerdict
     p_fake: float | None = None
     faces: Sequence[FaceResult] = ()
     """Those that may decide first, the most suspicious of them at the head."""
@@ -123,6 +135,17 @@ class FileResult:
     """What besides the model decides: the thresholds, and whether careful or pre-cropped."""
     latency_ms: float | None = None
     error: str | None = None
+
+    def __str__(self) -> str:
+        """Return a line about the file, and one for each face."""
+        count = len(self.faces)
+        shown = [self.verdict.replace("_", " "), self.error, f"{count} face{'s' * (count > 1)}" if count else None]
+        head = f"{self.path or 'picture'}: {', '.join(filter(None, shown))}"
+        return "\n  ".join([head, *map(str, self.faces)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row of a JSONL file."""
+        return asdict(self)
 
 
 def not_judged(result: FileResult) -> str:
@@ -238,14 +261,14 @@ def _write_table(results: Iterable[FileResult], file: TextIO) -> None:
 
 def _write_jsonl(results: Iterable[FileResult], file: TextIO) -> None:
     for result in results:
-        file.write(json.dumps(asdict(result)) + "\n")
+        file.write(json.dumps(result.to_dict()) + "\n")
         file.flush()
 
 
 def _write_json(results: Iterable[FileResult], file: TextIO) -> None:
     separator = "[\n"
     for result in results:
-        file.write(separator + json.dumps(asdict(result)))
+        file.write(separator + json.dumps(result.to_dict()))
         separator = ",\n"
     file.write("\n]\n" if separator == ",\n" else "[]\n")
 
@@ -258,7 +281,7 @@ def _write_csv(results: Iterable[FileResult], file: TextIO) -> None:
         if head:
             writer.writeheader()
             head = False
-        values = asdict(result)
+        values = result.to_dict()
         faces = values.pop("faces")
         if result.deciding_face is not None:
             values["deciding_face"] = result.deciding_face + 1

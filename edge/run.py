@@ -61,9 +61,7 @@ class Run:
         try:
             values = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
             if "calibration" in values and "shown_ratio" not in values:
-                raise DatasetError(
-                    f"{folder} was trained by an earlier facetell; crop its pictures and train again"
-                )
+                raise DatasetError(f"{folder} was trained by an earlier facetell; crop its pictures and train again")
             calibration, thresholds = Calibration(**values["calibration"]), Thresholds(**values["thresholds"])
             return cls(**values | {"calibration": calibration, "thresholds": thresholds})
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -74,7 +74,7 @@ class TFLiteModel:
         self.output_shapes: list[tuple[int, ...]] = [tuple(output["shape"]) for output in self._outputs]
 
     def run(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Run one batch of the model's input shape, cast to its input type, and return the outputs as float32."""
+        """Run one batch of the model's input shape, cast to its input type, and return the outputs."""
         try:
             interpreter = self._idle.pop()
         except IndexError:
@@ -82,7 +82,7 @@ class TFLiteModel:
         try:
             interpreter.set_tensor(self._input["index"], batch.astype(self._input["dtype"], copy=False))
             interpreter.invoke()
-            return [_dequantised(interpreter.get_tensor(output["index"]), output) for output in self._outputs]
+            return [interpreter.get_tensor(output["index"]) for output in self._outputs]
         finally:
             self._idle.append(interpreter)
 
@@ -117,8 +117,3 @@ def _interpreter_class(runtime: str) -> Any:
         return import_module(RUNTIMES[runtime]).Interpreter
     except ImportError as error:
         raise RuntimeMissingError(f"{runtime} is installed but cannot be loaded here: {error}") from error
-
-
-def _dequantised(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
-    scale, zero_point = details["quantization"]
-    return (values.astype(np.float32) - zero_point) * np.float32(scale) if scale else values.astype(np.float32)

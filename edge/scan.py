@@ -79,12 +79,12 @@ def scan_one(
             return result
         return video.scan_video(path, detector, fps=fps, annotated=annotated, on_progress=on_progress, stopped=stopped)
     except ImageError as error:  # the file changed after it was scored, before it was drawn
-        return FileResult(path=str(path), status="error", verdict="error", error=str(error), **detector.signed)
+        return detector.failed(path, str(error))
     except FacetellError:  # where results go cannot be written: so it would be for every file
         raise
     except Exception as error:  # one file must not end the scan of a million
         reason = f"facetell failed, please report it: {type(error).__name__}: {error}"
-        return FileResult(path=str(path), status="error", verdict="error", error=reason, **detector.signed)
+        return detector.failed(path, reason)
 
 
 def scan_files(

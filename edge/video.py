@@ -166,7 +166,7 @@ def scan_video(
                 )
         return result
     except ImageError as error:
-        return FileResult(path=str(path), status="error", verdict="error", error=str(error), **detector.signed)
+        return detector.failed(path, str(error))
 
 
 def _judged(track: Track, detector: Detector, looked_at: int) -> TrackResult:

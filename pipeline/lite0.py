@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, which Keras lacks: no swish and no squeeze-and-excite, so that it keeps its sharpness as int8."""
+"""EfficientNet-Lite0, which Keras lacks: no swish and no squeeze-and-excite, as it was made for 8-bit arithmetic."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ mkdir "$cache"/run/{root,upper,work}
 root=$cache/run/root
 mount -t overlay -o "lowerdir=$kept,upperdir=$cache/run/upper,workdir=$cache/run/work" overlay "$root"
 mount -t proc proc "$root/proc"
-mount -t sysfs -o ro sysfs "$root/sys" # XNNPACK counts the processors there; without, it stays off and int8 differs
+mount -t sysfs -o ro sysfs "$root/sys" # XNNPACK counts the processors there; without, it stays off
 mount --rbind /dev "$root/dev"
 for folder in "$checkout" "${folders[@]}"; do
   mkdir -p "$root$folder"

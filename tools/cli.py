@@ -46,7 +46,7 @@ _GO_ON = ("crop", "train", "left-out", "pipeline")
 
 EXTRAS = {
     **dict.fromkeys(("tensorflow", "keras", "mediapipe", "sklearn", "matplotlib", "jinja2"), "train"),
-    **dict.fromkeys(("imagehash", "psutil", "kagglehub", "litert_quantizer"), "train"),
+    **dict.fromkeys(("imagehash", "psutil", "kagglehub", "litert_quantizer", "ai_edge_litert"), "train"),
     **dict.fromkeys(("model_signing", "OpenSSL"), "sign"),
     **dict.fromkeys(("ray", "pyarrow"), "cluster"),
     **dict.fromkeys(("gradio", "fastapi", "uvicorn", "limits", "fpdf"), "web"),

@@ -16,12 +16,13 @@ pytest.importorskip("mediapipe")
 from facetell.convert.card import CardSettings
 from facetell.convert.export import export, from_run
 from facetell.convert.metadata import with_metadata
+from facetell.convert.verify import score_bundle
 from facetell.edge.bundle import PRECISIONS, load_bundle
 from facetell.edge.calibration import Calibration, Thresholds
 from facetell.edge.cut import centre
-from facetell.edge.errors import DatasetError, FacetellError
+from facetell.edge.errors import DatasetError, FacetellError, ModelError
 from facetell.edge.images import read_image
-from facetell.edge.manifest import read_manifest, select
+from facetell.edge.manifest import Record, read_manifest, select
 from facetell.edge.run import Run
 from facetell.edge.runtime import TFLiteModel
 from facetell.tools.cli import run as facetell
@@ -109,16 +110,42 @@ def test_each_file_is_smaller_than_the_more_exact_one(exported: Path) -> None:
 def test_files_that_do_not_hold_are_left_out(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", 1e-7)
+    monkeypatch.setattr("facetell.convert.verify.MAX_MEAN_DRIFT", 1e-6)
     assert facetell(["export", str(run), "-o", str(tmp_path / "bundle")]) == 3
     manifest, said = json.loads((tmp_path / "bundle" / "model.json").read_text()), capsys.readouterr().err
     for precision in ("float16", "int8"):
         assert f"No {precision} file" in said
         assert not (tmp_path / "bundle" / f"{precision}.tflite").exists()
         assert precision not in manifest["files"]
-        assert max(row["mean_drift"] for row in manifest["metrics"][precision]["measured"]) > 1e-7
+        assert max(row["mean_drift"] for row in manifest["metrics"][precision]["measured"]) > 1e-6
         assert f"There is no {precision} file" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
     assert load_bundle(tmp_path / "bundle").classifier().precision == "float32"
+
+
+@pytest.mark.parametrize(("precision", "code"), [("float32", 1), ("float16", 3), ("int8", 3)])
+def test_a_file_that_no_runtime_can_score_is_left_out_unless_it_is_float32(
+    precision: str, code: int, tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scores(bundle: Path, crops: Path, records: list[Record], file: str, *place: object) -> np.ndarray:
+        if file == precision:
+            raise ModelError("gone")
+        return score_bundle(bundle, crops, records, file)
+
+    monkeypatch.setattr("facetell.convert.export.score_bundle", scores)
+    assert facetell(["export", str(run), "-o", str(tmp_path / "bundle")]) == code
+    if code == 3:
+        assert set(load_bundle(tmp_path / "bundle").classifiers) == set(PRECISIONS) - {precision}
+    else:
+        assert not (tmp_path / "bundle").exists()
+
+
+def test_an_int8_that_saves_nothing_is_left_out(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("facetell.convert.export.quantize", lambda float32: float32)
+    assert facetell(["export", str(run), "-o", str(tmp_path / "bundle")]) == 3
+    assert "without int8: int8 is no smaller than float16" in capsys.readouterr().err
+    assert "There is no int8 file" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

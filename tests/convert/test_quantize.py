@@ -9,6 +9,8 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("mediapipe")
 
 import keras
+from ai_edge_litert.schema_py_generated import BuiltinOperator
+from ai_edge_litert.tools.flatbuffer_utils import read_model_from_bytearray
 
 from facetell.convert.metadata import with_metadata
 from facetell.convert.quantize import quantize
@@ -103,6 +105,13 @@ def test_large_weights_have_8_bits_and_small_ones_16() -> None:
     assert max(elements[np.float16]) <= 8192 < min(elements[np.int8])
     assert len(elements[np.int8]) > 3
     assert len(elements[np.float16]) > 3
+
+
+def test_runtimes_are_told_which_operations_they_need(float32: bytes) -> None:
+    codes = read_model_from_bytearray(quantize(float32)).operatorCodes
+    assert all(code.deprecatedBuiltinCode == min(code.builtinCode, 127) for code in codes)
+    (dequantize,) = [code for code in codes if code.builtinCode == BuiltinOperator.DEQUANTIZE]
+    assert dequantize.version == 5  # the first with a scale for each channel
 
 
 @pytest.fixture(scope="session")

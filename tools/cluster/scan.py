@@ -121,7 +121,7 @@ class Scanner:
         return result
 
     def _error(self, reason: str) -> FileResult:
-        return FileResult(path="", status="error", verdict="error", error=reason, **self._detector.signed)
+        return self._detector.failed("", reason)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Scores of uploads: detectors shared among the threads of a server, and what can be shown of each result."""
+"""Scores of uploads: a detector shared by the threads of a server, and what can be shown of each result."""
 
 from __future__ import annotations
 

@@ -6,22 +6,19 @@ const runtime = loadLiteRt("litert/wasm/");
 window.score = async (modelUrl, picturesUrl) => {
   await runtime;
   const model = await loadAndCompile(modelUrl, { accelerator: "wasm" });
-  const [{ dtype, shape }] = model.getInputDetails();
+  const [{ shape }] = model.getInputDetails();
   if (shape[0] !== 1) throw new Error(`LiteRT.js wants a fixed batch of 1; ${modelUrl} declares [${shape}]`);
   const length = shape.reduce((product, side) => product * side);
   const pictures = new Uint8Array(await (await fetch(picturesUrl)).arrayBuffer());
   const scores = [];
   for (let start = 0; start < pictures.length; start += length) {
     const picture = pictures.slice(start, start + length);
-    const input = new Tensor(dtype === "uint8" ? picture : Float32Array.from(picture), shape);
+    const input = new Tensor(Float32Array.from(picture), shape);
     const [output] = await model.run(input);
-    scores.push(shares(output.toTypedArray()));
+    scores.push(Array.from(output.toTypedArray()));
     input.delete();
     output.delete();
   }
   model.delete();
   return scores;
 };
-
-// LiteRT.js does not tell the scale of an 8-bit output, so a page can only read its bytes as 0..255 for 0..1.
-const shares = (values) => Array.from(values, (value) => (values instanceof Uint8Array ? value / 255 : value));
