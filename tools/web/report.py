@@ -72,10 +72,10 @@ def report(scored: Sequence[Scored], bundle: Bundle) -> bytes:
         _one(page, entry)
     page.ln(3)
     page.words("How this was made", 12, "B")
-    float32 = next(iter(bundle.classifiers.values()))
+    classifier = bundle.classifier()  # as Scorer uses it
     page.words(
-        f"Model {bundle.identity} ({bundle.backbone}, {bundle.input_size_px} px), {float32.file} sha256 "
-        f"{float32.sha256}. Trained on: {', '.join(bundle.trained_on)}. License: {bundle.license}."
+        f"Model {bundle.identity} ({bundle.backbone}, {bundle.input_size_px} px), {classifier.file} sha256 "
+        f"{classifier.sha256}. Trained on: {', '.join(bundle.trained_on)}. License: {bundle.license}."
     )
     page.ln(3)
     page.words("What it can not tell", 12, "B")
