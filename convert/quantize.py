@@ -23,7 +23,7 @@ from litert_quantizer.quantizer import Quantizer
 from ..edge.errors import ModelError
 
 _LARGE_WEIGHTS = 8193
-"""In elements. With smaller ones in 8 bits, too, 2.4 % of the shipped network's verdicts change instead of 0.5 %, for a
+"""In elements. With smaller ones also in 8 bits, 2.4 % of the shipped network's verdicts change instead of 0.5 %, for a
 file that is a twentieth smaller."""
 
 _LAST_DEPRECATED = 127  # what fits the field that old runtimes read

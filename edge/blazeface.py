@@ -7,6 +7,7 @@ MediaPipe's.
 from __future__ import annotations
 
 import math
+import threading
 
 import cv2
 import numpy as np
@@ -24,6 +25,13 @@ _SCORE_LIMIT = 80.0  # MediaPipe's score_clipping_thresh is 100, where exp overf
 _NMS_MIN_IOU = 0.3
 
 
+class _Input(threading.local):
+    """What one thread shows the network; as large an array anew for each look would cost a tenth of a scan."""
+
+    def __init__(self) -> None:
+        self.pixels = np.empty(_SHAPES[0], np.float32)
+
+
 class BlazeFace:
     """Finds faces in letterboxed squares, in a TFLite runtime."""
 
@@ -36,15 +44,17 @@ class BlazeFace:
         # In logits, so that all but a few of the 896 anchors are passed over unseen.
         self._min_logit = math.log(min_score / (1 - min_score)) if 0 < min_score < 1 else math.inf * (min_score - 0.5)
         self._anchors_xy = _anchor_centres()
+        self._input = _Input()
 
     def __call__(self, patch: np.ndarray) -> list[tuple[np.ndarray, float]]:
         """Return the faces in a (128, 128, 3) uint8 RGB patch, best first, each with its score.
 
         A face is (8, 2) float64, in the patch's pixels: two corners of its box and the six points of faces.Face.
         """
-        pixels = np.divide(patch, np.float32(127.5), dtype=np.float32)
+        pixels = self._input.pixels
+        np.divide(patch, np.float32(127.5), out=pixels[0])
         pixels -= 1
-        regressors, logits = self.model.run(pixels[np.newaxis])
+        regressors, logits = self.model.run(pixels)
         likely = np.flatnonzero(logits[0, :, 0] >= self._min_logit)
         if not len(likely):
             return []

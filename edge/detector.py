@@ -57,7 +57,7 @@ class Detector:
         threshold is not from 0 to 1.
         """
         if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"the threshold {threshold!r} is no p_fake; wanted a number from 0 to 1")
+            raise ValueError(f"the threshold {threshold!r} is not a probability; wanted a number from 0 to 1")
         if not isinstance(bundle, Bundle):
             bundle = load_bundle(Path(bundle))
         classifier = bundle.classifier(precision)
@@ -112,7 +112,7 @@ class Detector:
         started = time.perf_counter()
         if isinstance(source, Image.Image):
             try:
-                source = upright_rgb(source)
+                source = upright_rgb(source, max_megapixels=self.max_megapixels)
             except ImageError as error:
                 return self.failed("", str(error))
         elif bgr and isinstance(source, np.ndarray):
@@ -283,7 +283,7 @@ class Detector:
 def _checked(image: object) -> np.ndarray:
     """Return an array of pixels; raises TypeError or ValueError when it is not (H, W, 3) uint8."""
     if not isinstance(image, np.ndarray):
-        raise TypeError(f"{type(image).__name__} is no picture; wanted a path, bytes, a PIL image or a numpy array")
+        raise TypeError(f"{type(image).__name__} is not a picture; wanted a path, bytes, a PIL image or a numpy array")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"a picture of shape {image.shape} and {image.dtype}; wanted (H, W, 3) and uint8, 0 to 255")
     if max(image.shape) > MAX_SIDE_PX:

@@ -73,9 +73,11 @@ def read_image(source: Path | bytes, *, max_megapixels: float = MAX_MEGAPIXELS) 
     return Picture(source, max_megapixels=max_megapixels).decode()
 
 
-def upright_rgb(image: Image.Image) -> np.ndarray:
+def upright_rgb(image: Image.Image, *, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Return a PIL image, upright and opaque, as (H, W, 3) uint8 RGB; raises ImageError where that fails."""
     with _as_image_errors():
+        _check_size(image.size, max_megapixels, scans=1)
+        image.load()  # which turns a TIFF upright
         return _UPRIGHT_BY[_orientation(image)](np.array(_to_rgb(image)))
 
 

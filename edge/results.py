@@ -115,7 +115,7 @@ class FileResult:
     """One file: status ok or error, and the verdict of its most suspicious face, no_face, or error with a reason."""
 
     path: str
-    """Empty for what is no file."""
+    """Empty for bytes, PIL images and arrays."""
     status: Status
     verdict: FileVerdict
     p_fake: float | None = None

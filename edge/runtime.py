@@ -69,12 +69,14 @@ class TFLiteModel:
         interpreter = self._new_interpreter()
         self._input = interpreter.get_input_details()[0]
         self._outputs = interpreter.get_output_details()
+        if dtypes := {np.dtype(output["dtype"]).name for output in self._outputs} - {"float32"}:
+            raise ModelError(f"the model gives {', '.join(sorted(dtypes))}; wanted outputs of float32")
         self._idle = [interpreter]  # appending and popping are atomic
         self.input_shape: tuple[int, ...] = tuple(self._input["shape"])
         self.output_shapes: list[tuple[int, ...]] = [tuple(output["shape"]) for output in self._outputs]
 
     def run(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Run one batch of the model's input shape, cast to its input type, and return the outputs."""
+        """Run one batch of the model's input shape, cast to its input type, and return the outputs, float32."""
         try:
             interpreter = self._idle.pop()
         except IndexError:

@@ -9,6 +9,7 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("mediapipe")
 
 import keras
+import tensorflow as tf
 from ai_edge_litert.schema_py_generated import BuiltinOperator
 from ai_edge_litert.tools.flatbuffer_utils import read_model_from_bytearray
 
@@ -112,6 +113,19 @@ def test_runtimes_are_told_which_operations_they_need(float32: bytes) -> None:
     assert all(code.deprecatedBuiltinCode == min(code.builtinCode, 127) for code in codes)
     (dequantize,) = [code for code in codes if code.builtinCode == BuiltinOperator.DEQUANTIZE]
     assert dequantize.version == 5  # the first with a scale for each channel
+
+
+@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs:UserWarning")
+def test_a_model_with_8_bit_outputs_is_refused() -> None:
+    image = keras.Input((SIZE_PX, SIZE_PX, 3), batch_size=1)
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Conv2D(4, 9, 9)(image))))
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([known[np.newaxis].astype(np.float32)] for known in pictures(4))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_output_type = tf.uint8
+    with pytest.raises(ModelError, match="the model gives uint8; wanted outputs of float32"):
+        TFLiteModel(converter.convert())
 
 
 @pytest.fixture(scope="session")

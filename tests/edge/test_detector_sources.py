@@ -48,18 +48,24 @@ def test_an_opencv_frame_is_bgr(detector: Detector, samples: Path) -> None:
     assert faces_of(detector.scan(frame, bgr=True)) != faces_of(detector.scan(frame))
 
 
-def test_a_pil_image_is_turned_by_its_exif(detector: Detector, samples: Path, tmp_path: Path) -> None:
-    image, exif = Image.open(samples / "two_faces.jpg"), Image.Exif()
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_pil_image_is_turned_as_its_file_is(suffix: str, detector: Detector, samples: Path, tmp_path: Path) -> None:
+    image, exif, path = Image.open(samples / "two_faces.jpg"), Image.Exif(), tmp_path / f"turned.{suffix}"
     exif[0x0112] = 6
-    image.save(tmp_path / "turned.png", exif=exif)
-    assert faces_of(detector.scan(Image.open(tmp_path / "turned.png"))) == faces_of(
-        detector.scan(tmp_path / "turned.png")
-    )
+    image.save(path, exif=exif)
+    result, expected = detector.scan(Image.open(path)), detector.scan(path)
+    assert faces_of(result) == faces_of(expected)
+    assert (result.width, result.height) == (expected.width, expected.height) == image.size[::-1]
 
 
 @pytest.mark.parametrize(
     ("source", "reason"),
-    [("nowhere.jpg", "no such file"), (b"no picture", "not a picture"), (Image.new("F", (9, 9)), "floating-point")],
+    [
+        ("nowhere.jpg", "no such file"),
+        (b"no picture", "not a picture"),
+        (Image.new("F", (9, 9)), "floating-point"),
+        (Image.new("1", (12_000, 12_000)), "more than the limit of 100 megapixels"),
+    ],
 )
 def test_what_cannot_be_read_is_a_result_with_the_reason(source: Any, reason: str, detector: Detector) -> None:
     result = detector.scan(source)
@@ -77,9 +83,9 @@ REFUSED = {
     "a batch": (PIXELS[np.newaxis], ValueError, r"\(1, 20, 30, 3\)"),
     "nothing in it": (PIXELS[:0], ValueError, r"\(0, 30, 3\)"),
     "too long": (np.zeros((1, 40_000, 3), np.uint8), ValueError, "at most 32766 pixels a side"),
-    "a list": (PIXELS.tolist(), TypeError, "list is no picture"),
-    "None": (None, TypeError, "NoneType is no picture"),
-    "a number": (7, TypeError, "int is no picture"),
+    "a list": (PIXELS.tolist(), TypeError, "list is not a picture"),
+    "None": (None, TypeError, "NoneType is not a picture"),
+    "a number": (7, TypeError, "int is not a picture"),
 }
 
 
